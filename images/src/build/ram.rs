@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The build of the RAM environment.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use provisioner_api::{RamFile, RamManifest};
+
+use super::{fetch_tools, node_init, open_result, signing_key, version};
+use crate::cache::Cache;
+use crate::cli::BuildArgs;
+use crate::debian::{Depth, Request, Tree};
+use crate::initramfs::{self, Parts};
+use crate::kernel::Kernel;
+use crate::mirror::Mirror;
+use crate::progress::{Progress, megabytes};
+use crate::recipe::Ram;
+use crate::{grub, sign};
+
+/// Where cargo puts the static node-init.
+const NODE_INIT: &str = "x86_64-unknown-linux-gnu/node/node-init";
+/// How to get it there.
+const HOW: &str = "RUSTFLAGS='-C target-feature=+crt-static' cargo build --profile node -p node-init --target x86_64-unknown-linux-gnu";
+/// Builds the RAM environment.
+pub fn build(args: &BuildArgs) -> Result<()> {
+    let mut recipe = Ram::load(args.recipe.as_deref())?;
+    recipe.firmware = args.firmware_choice().unwrap_or(recipe.firmware);
+    let node_init = node_init(args, NODE_INIT, HOW)?;
+    let key = signing_key(&args.key)?;
+    let cache = Cache::open(&Cache::default_folder(), args.refresh)?;
+    let scratch = cache.scratch("ram")?;
+    let scratch = scratch.path();
+    let list = args.out.join(RamManifest::FILE);
+    let mut progress = Progress::default();
+
+    let mirror = progress.verb("find the mirror", |_| Mirror::find(args.mirror.as_deref()))?;
+    let tools = progress.verb("fetch the tools", |_| fetch_tools(&recipe.suite, &mirror, &cache))?;
+    let tree = progress.verb("fetch kernel, firmware and loaders", |_| {
+        fetch(&recipe, &mirror, &cache)
+    })?;
+    let files = tree.files();
+    let created = args.date.map_or_else(|| tree.date(), Ok)?;
+    let kernel = Kernel::find(&files, &tools)?;
+    let parts = Parts {
+        recipe: &recipe,
+        tree: &tree,
+        kernel: &kernel,
+        created,
+    };
+    let system = progress.verb("pack and compress modules and programs", |_| {
+        initramfs::system(&parts, &cache)
+    })?;
+    open_result(&args.out, &list)?;
+    let initrd = args.out.join(RamManifest::INITRD);
+    progress.verb("put node-init in front", |_| {
+        initramfs::assemble(&node_init, created, &system, &initrd)
+    })?;
+    progress.verb("copy kernel and loaders", |_| {
+        copy_loaders(&recipe, &kernel, &files, &args.out)
+    })?;
+    let loaders = args.out.join(RamManifest::LOADERS);
+    progress.verb("make local-grub.efi", |_| {
+        grub::local_efi(&tools, scratch, &loaders.join("local-grub.efi"))
+    })?;
+    let manifest = progress.verb("list the files", |_| {
+        describe(&recipe, &kernel, &tree, created, &args.out)
+    })?;
+    progress.verb("sign", |_| write_list(&manifest, &key, &list))?;
+
+    let size = |path| manifest.file(path).map_or(0, |file| file.size);
+    eprintln!(
+        "{} {}: kernel {} {} MB, initrd {} MB, in {}; {}",
+        manifest.name,
+        manifest.version,
+        manifest.kernel,
+        megabytes(size(RamManifest::KERNEL)),
+        megabytes(size(RamManifest::INITRD)),
+        args.out.display(),
+        progress.summary(),
+    );
+    Ok(())
+}
+
+/// Fetches what files are picked from, or finds it in the cache.
+pub(super) fn fetch(recipe: &Ram, mirror: &Mirror, cache: &Cache) -> Result<Tree> {
+    let request = Request {
+        what: "ram",
+        suite: &recipe.suite,
+        components: recipe.components(),
+        packages: recipe.all_packages(),
+        depth: Depth::Unpacked,
+    };
+    Tree::fetch(&request, mirror, cache)
+}
+
+fn copy_loaders(recipe: &Ram, kernel: &Kernel, tree: &Path, out: &Path) -> Result<()> {
+    copy(&kernel.image(), &out.join(RamManifest::KERNEL))?;
+    let loaders = out.join(RamManifest::LOADERS);
+    fs::create_dir_all(&loaders).with_context(|| format!("making {}", loaders.display()))?;
+    for loader in &recipe.loaders {
+        copy(&tree.join("usr/lib/ipxe").join(loader), &loaders.join(loader))?;
+    }
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let bytes = fs::read(from).with_context(|| format!("reading {}", from.display()))?;
+    fs::write(to, bytes).with_context(|| format!("writing {}", to.display()))
+}
+
+fn describe(recipe: &Ram, kernel: &Kernel, tree: &Tree, created: u64, out: &Path) -> Result<RamManifest> {
+    let loaders = recipe.loaders.iter().map(String::as_str).chain(["local-grub.efi"]);
+    let mut paths: Vec<String> = loaders.map(|name| format!("{}/{name}", RamManifest::LOADERS)).collect();
+    paths.extend([RamManifest::KERNEL.to_owned(), RamManifest::INITRD.to_owned()]);
+    paths.sort();
+    let mut files = Vec::new();
+    let mut contents = blake3::Hasher::new();
+    for path in paths {
+        let bytes = fs::read(out.join(&path)).with_context(|| format!("reading {path}"))?;
+        let hash = blake3::hash(&bytes);
+        contents.update(hash.as_bytes());
+        files.push(RamFile {
+            path,
+            size: bytes.len() as u64,
+            blake3: hash.to_hex().to_string(),
+        });
+    }
+    let manifest = RamManifest {
+        format: 1,
+        name: recipe.name.clone(),
+        version: version(created, &contents.finalize())?,
+        arch: "amd64".into(),
+        created,
+        kernel: kernel.release.clone(),
+        nonfree_firmware: recipe.firmware,
+        files,
+        packages: tree.packages()?,
+    };
+    manifest.validate().context("checking the list of files")?;
+    Ok(manifest)
+}
+
+fn write_list(manifest: &RamManifest, key: &crate::key::Key, list: &Path) -> Result<()> {
+    let mut json = serde_json::to_string_pretty(manifest).context("writing the list of files")?;
+    json.push('\n');
+    fs::write(list, json).with_context(|| format!("writing {}", list.display()))?;
+    sign::sign_file(
+        key,
+        list,
+        &format!("name={} version={}", manifest.name, manifest.version),
+    )
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Builds the RAM environment and node images of Gleaner.
+#[derive(Debug, Parser)]
+#[command(name = "images", version)]
+pub struct Cli {
+    /// Show every command that is run, and what it says.
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build the RAM environment or a node image.
+    #[command(subcommand)]
+    Build(Build),
+    /// Fetch and install the packages that both builds need, before node-init is there: what takes longest.
+    Prepare(PrepareArgs),
+    /// Make or show the key that images are signed with.
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Check a built folder: signature, list, and every byte of it.
+    Verify {
+        /// Folder of a RAM environment or node image.
+        dir: PathBuf,
+        /// Public key file that must have signed it; without it, only the folder's consistency is checked and that is said.
+        #[arg(long)]
+        key: Option<PathBuf>,
+    },
+}
+
+/// What to build.
+#[derive(Debug, Subcommand)]
+pub enum Build {
+    /// Kernel, initramfs and loaders: what a PC boots over the network.
+    Ram(BuildArgs),
+    /// What is written to a node's disk.
+    Node(BuildArgs),
+}
+
+/// What to prepare for.
+#[derive(Debug, Args)]
+pub struct PrepareArgs {
+    /// Debian mirror; the one in this machine's apt settings if absent.
+    #[arg(long, env = "GLEANER_MIRROR")]
+    pub mirror: Option<String>,
+    /// Date of the results, in seconds since 1970; the date of the packages if absent.
+    #[arg(long, env = "SOURCE_DATE_EPOCH")]
+    pub date: Option<u64>,
+    /// Leave firmware that is not free software out, whatever the recipes say.
+    #[arg(long)]
+    pub no_firmware: bool,
+    /// Fetch today's packages although older ones are in the cache.
+    #[arg(long)]
+    pub refresh: bool,
+}
+
+/// How to build.
+#[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools)] // switches of a command line
+pub struct BuildArgs {
+    /// Folder for the result; made if missing.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Recipe; the built-in one if absent.
+    #[arg(long)]
+    pub recipe: Option<PathBuf>,
+    /// Secret key to sign with (see `images key new`); made there if missing.
+    #[arg(long, env = "GLEANER_KEY", default_value = "gleaner.key")]
+    pub key: PathBuf,
+    /// Debian mirror; the one in this machine's apt settings if absent.
+    #[arg(long, env = "GLEANER_MIRROR")]
+    pub mirror: Option<String>,
+    /// Date of the result, in seconds since 1970; the date of the packages if absent.
+    #[arg(long, env = "SOURCE_DATE_EPOCH")]
+    pub date: Option<u64>,
+    /// node-init to put in: the static one for `ram`; for `node` the one with libvirt, with `node-init-libvirt` beside it.
+    #[arg(long)]
+    pub node_init: Option<PathBuf>,
+    /// Put firmware that is not free software in, whatever the recipe says.
+    #[arg(long, overrides_with = "no_firmware")]
+    pub firmware: bool,
+    /// Leave firmware that is not free software out, whatever the recipe says.
+    #[arg(long)]
+    pub no_firmware: bool,
+    /// Fetch today's packages although older ones are in the cache.
+    #[arg(long)]
+    pub refresh: bool,
+    /// Also leave the whole disk in the result, as `disk.img`.
+    #[arg(long)]
+    pub disk: bool,
+}
+
+impl BuildArgs {
+    /// What the switches say about firmware, if anything.
+    pub fn firmware_choice(&self) -> Option<bool> {
+        match (self.firmware, self.no_firmware) {
+            (_, true) => Some(false),
+            (true, false) => Some(true),
+            (false, false) => None,
+        }
+    }
+}
+
+/// Keys.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Make a key: the secret one (0600) to FILE, the public one beside it. Never overwrites one.
+    New {
+        /// Secret key file.
+        #[arg(default_value = "gleaner.key")]
+        file: PathBuf,
+    },
+    /// Show the public key of a secret key file.
+    Show {
+        /// Secret key file.
+        #[arg(default_value = "gleaner.key")]
+        file: PathBuf,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

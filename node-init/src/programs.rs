@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The only place where the installed life runs programs: each is logged as typed and ends in time.
+
+use std::io::{self, Read};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Programs of the system. A test gives answers of its own.
+pub trait Programs {
+    /// Runs `command` (program and arguments) and returns what it printed, unless it fails or takes longer than `limit`.
+    fn run(&self, command: &[&str], limit: Duration) -> Result<String, ProgramError>;
+}
+
+/// Why a program's answer is missing.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    /// It is not there, or may not be run.
+    #[error("{program} could not be started")]
+    Start {
+        /// Its name.
+        program: String,
+        /// The kernel's word.
+        source: io::Error,
+    },
+    /// It did not end in time and was killed.
+    #[error("{program} did not answer within {} s", .limit.as_secs())]
+    TooLong {
+        /// Its name.
+        program: String,
+        /// How long it had.
+        limit: Duration,
+    },
+    /// It ended with an error.
+    #[error("{program} failed: {}", .stderr.trim())]
+    Failed {
+        /// Its name.
+        program: String,
+        /// What it printed all the same.
+        stdout: String,
+        /// What it complained of.
+        stderr: String,
+    },
+}
+
+/// The real programs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shell;
+
+/// How often a running program is looked at that keeps its pipes open: those that close them are heard at once.
+const GLANCE: Duration = Duration::from_millis(250);
+
+/// Between closing its pipes and being gone a program needs less than this.
+const MOMENT: Duration = Duration::from_millis(2);
+
+/// More than this no program that we ask has to say.
+const MAX_OUTPUT: u64 = 1024 * 1024;
+
+impl Programs for Shell {
+    fn run(&self, command: &[&str], limit: Duration) -> Result<String, ProgramError> {
+        let (name, arguments) = command.split_first().unwrap_or((&"", &[]));
+        tracing::debug!(command = command.join(" "), "running");
+        let program = (*name).to_owned();
+        let started = Command::new(name)
+            .args(arguments)
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut child = started.map_err(|source| ProgramError::Start {
+            program: program.clone(),
+            source,
+        })?;
+        let (closed, ended) = mpsc::channel();
+        let (stdout, stderr) = (
+            drain(child.stdout.take(), closed.clone()),
+            drain(child.stderr.take(), closed),
+        );
+        let Some(success) = wait(&mut child, limit, &ended) else {
+            return Err(ProgramError::TooLong { program, limit });
+        };
+        let (stdout, stderr) = (stdout.join().unwrap_or_default(), stderr.join().unwrap_or_default());
+        if success {
+            Ok(stdout)
+        } else {
+            Err(ProgramError::Failed {
+                program,
+                stdout,
+                stderr,
+            })
+        }
+    }
+}
+
+/// Reads a pipe to its end beside the wait: a full pipe would hold the program for ever.
+fn drain(pipe: Option<impl Read + Send + 'static>, closed: Sender<()>) -> thread::JoinHandle<String> {
+    thread::spawn(move || {
+        let mut text = Vec::new();
+        if let Some(pipe) = pipe {
+            // What was read before an error is still worth showing.
+            let _ = pipe.take(MAX_OUTPUT).read_to_end(&mut text);
+        }
+        drop(closed);
+        String::from_utf8_lossy(&text).into_owned()
+    })
+}
+
+/// Whether the program succeeded; `None` if it had to be killed. `ended` hangs up when both pipes are closed.
+fn wait(child: &mut Child, limit: Duration, ended: &Receiver<()>) -> Option<bool> {
+    let end = Instant::now() + limit;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Some(status.success()),
+            Ok(None) if Instant::now() < end => {}
+            _ => break,
+        }
+        if let Err(RecvTimeoutError::Disconnected) = ended.recv_timeout(GLANCE.min(limit)) {
+            // A moment more, for what lies between closing the pipes and ending.
+            thread::sleep(MOMENT);
+        }
+    }
+    // It may have ended between the two calls; then there is nothing to kill.
+    let _ = child.kill();
+    let _ = child.wait();
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn a_program_answers_or_says_why_not() {
+        assert_eq!(Shell.run(&["echo", "hello"], LONG).unwrap(), "hello\n");
+        assert!(matches!(
+            Shell.run(&["/does/not/exist"], LONG),
+            Err(ProgramError::Start { .. })
+        ));
+        let failed = Shell
+            .run(&["sh", "-c", "echo out; echo why >&2; exit 3"], LONG)
+            .unwrap_err();
+        assert_eq!(failed.to_string(), "sh failed: why");
+    }
+
+    #[test]
+    fn a_program_that_floods_its_pipe_does_not_hang() {
+        assert_eq!(
+            Shell.run(&["head", "-c", "300000", "/dev/zero"], LONG).unwrap().len(),
+            300_000
+        );
+    }
+
+    #[test]
+    fn a_program_that_hangs_is_killed() {
+        let hung = Shell.run(&["sleep", "1000"], Duration::from_millis(30));
+        assert!(matches!(hung, Err(ProgramError::TooLong { .. })));
+    }
+}

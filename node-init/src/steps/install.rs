@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Writes the image, gives the system on it its name, and only then makes the disk bootable.
+
+use std::time::{Duration, Instant};
+
+use provisioner_api::{Capsule, FailCause, Install, Manifest, Stage};
+
+use super::report::Meter;
+use super::{check, set_up};
+use crate::client::{Backoff, Client, ClientError};
+use crate::disk;
+use crate::host::Host;
+use crate::key::NodeKey;
+use crate::write::fetch::HttpSource;
+use crate::write::{self, FirstMib, Trouble, manifest};
+
+/// Bytes of a signature file; minisign's are some 300.
+const LARGEST_SIGNATURE: u64 = 16 * 1024;
+
+/// What was done.
+pub struct Written {
+    /// Bytes of disk.
+    pub bytes: u64,
+    /// From first to last.
+    pub time: Duration,
+}
+
+/// Everything that an installation needs besides its order.
+pub struct Tools<'a> {
+    /// The machine.
+    pub host: &'a dyn Host,
+    /// For the capsule.
+    pub client: &'a Client,
+    /// The key that the node gets if it has none yet.
+    pub key: &'a NodeKey,
+    /// Address of the card that booted.
+    pub mac: &'a str,
+}
+
+/// Carries the order out. Started over after any interruption, it ends the same.
+pub fn run(tools: &Tools<'_>, order: &Install, meter: &Meter<'_>) -> Result<Written, FailCause> {
+    let host = tools.host;
+    check::memory(host.memory())?;
+    let disks = host.disks();
+    let name = disk::find(&disks, &order.disk)?.name.clone();
+    let (label, image) = (
+        disk::label(&order.disk),
+        format!("{} {}", order.image.name, order.image.version),
+    );
+    let failed = |trouble: Trouble| trouble.cause(&label, &image);
+    let started = Instant::now();
+
+    let waiting = |what: &str| {
+        if !what.is_empty() {
+            meter.say(what);
+        }
+    };
+    let source = HttpSource::new(&order.image.url, &waiting);
+    let manifest = fetch_manifest(&source, order).map_err(failed)?;
+    let first = write_body(host, &name, &manifest, &source, meter).map_err(failed)?;
+
+    meter.progress(Stage::SettingUp, 0, format!("setting {} up", order.name));
+    let capsule = capsule(tools, meter).map_err(|e| set_up_failed("fetching the identity capsule", &e.to_string()))?;
+    set_up(tools, order, &manifest, capsule.as_ref(), &name)?;
+    meter.progress(Stage::SettingUp, 800, "making the disk bootable".into());
+    let device = host.open_disk(&name).map_err(|e| failed(disk_trouble(&e)))?;
+    write::finish(&*device, &manifest, order.root_size, first).map_err(failed)?;
+    meter.progress(Stage::SettingUp, 1000, format!("{} is on the disk", order.name));
+    Ok(Written {
+        bytes: manifest.disk_size,
+        time: started.elapsed(),
+    })
+}
+
+fn fetch_manifest(source: &HttpSource<'_>, order: &Install) -> Result<Manifest, Trouble> {
+    let bytes = source.file("manifest.json", manifest::LARGEST)?;
+    let signature = source.file("manifest.json.minisig", LARGEST_SIGNATURE)?;
+    manifest::open(&bytes, &String::from_utf8_lossy(&signature), &order.image)
+}
+
+fn write_body(
+    host: &dyn Host,
+    name: &str,
+    manifest: &Manifest,
+    source: &HttpSource<'_>,
+    meter: &Meter<'_>,
+) -> Result<FirstMib, Trouble> {
+    let device = host.open_disk(name).map_err(|e| disk_trouble(&e))?;
+    let started = Instant::now();
+    let first = write::body(&*device, manifest, source, &|done, all| {
+        let permille = u16::try_from(done.saturating_mul(1000) / all.max(1)).unwrap_or(1000);
+        meter.progress(Stage::Writing, permille, rate(done, all, started.elapsed()));
+    })?;
+    // The kernel must not know any partition of the disk when the root partition is announced to it; it is asked
+    // again, because the table that it may remember is gone.
+    let _ = device.reread_table();
+    Ok(first)
+}
+
+/// "412 of 980 MB, 61 MB/s".
+fn rate(done: u64, all: u64, time: Duration) -> String {
+    let mb = |bytes: u64| bytes / 1_000_000;
+    let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
+    format!("{} of {} MB, {} MB/s", mb(done), mb(all), done / milliseconds / 1000)
+}
+
+/// For ever while the controller is away; "none is kept" is an answer.
+fn capsule(tools: &Tools<'_>, meter: &Meter<'_>) -> Result<Option<Capsule>, ClientError> {
+    let mut backoff = Backoff::default();
+    loop {
+        match tools.client.capsule() {
+            Err(error) if error.is_temporary() => meter.say(&format!("waiting for the controller: {error}")),
+            other => return other,
+        }
+        tools.host.sleep(backoff.pause());
+    }
+}
+
+fn set_up(
+    tools: &Tools<'_>,
+    order: &Install,
+    manifest: &Manifest,
+    capsule: Option<&Capsule>,
+    disk: &str,
+) -> Result<(), FailCause> {
+    let Some(root) = manifest.root() else {
+        return Err(set_up_failed("mounting the root partition", "the image has none"));
+    };
+    let files = set_up::files(order, capsule, tools.key, tools.mac)
+        .map_err(|e| set_up_failed("putting its files together", &format!("{e:#}")))?;
+    tools
+        .host
+        .with_partition(disk, root, &mut |target| {
+            set_up::write_into(target, &files, &order.timezone)
+        })
+        .map_err(|e| set_up_failed("writing its files", &format!("{e:#}")))
+}
+
+fn set_up_failed(step: &str, detail: &str) -> FailCause {
+    FailCause::SetUp {
+        step: step.to_owned(),
+        detail: detail.to_owned(),
+    }
+}
+
+fn disk_trouble(error: &std::io::Error) -> Trouble {
+    Trouble::Disk {
+        offset: 0,
+        detail: error.to_string(),
+    }
+}

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The files that make a written image this node: name, key, network, time, who may log in.
+//!
+//! Which files is a pure function of the order and the capsule; writing them is the rest.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown, symlink};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use provisioner_api::{Capsule, Install};
+use ring::rand::{SecureRandom, SystemRandom};
+use serde_json::json;
+
+use crate::capsule::{self, CapsuleEntry};
+use crate::clock;
+use crate::key::NodeKey;
+
+/// Every file of the node, in the order in which they are written.
+pub fn files(order: &Install, capsule: Option<&Capsule>, key: &NodeKey, mac: &str) -> Result<Vec<CapsuleEntry>> {
+    ensure!(is_host_name(&order.name), "{:?} is not a host name", order.name);
+    let name = &order.name;
+    let text = |path: &str, mode, content: String| CapsuleEntry {
+        path: path.to_owned(),
+        mode,
+        uid: 0,
+        gid: 0,
+        content: content.into_bytes(),
+    };
+    let config = json!({ "controller": order.controller, "pin": order.pin, "name": name });
+    let mut files = vec![
+        text("etc/hostname", 0o644, format!("{name}\n")),
+        text(
+            "etc/hosts",
+            0o644,
+            format!("127.0.0.1 localhost\n127.0.1.1 {name}\n::1 localhost ip6-localhost\n"),
+        ),
+        text("etc/systemd/network/10-gleaner.network", 0o644, network(mac)),
+        text(
+            clock::CHRONY_CONF.trim_start_matches('/'),
+            0o644,
+            clock::chrony_conf(&order.ntp)?,
+        ),
+        text("etc/node-init/config.json", 0o644, format!("{config:#}\n")),
+        text("boot/grub/gleaner.cfg", 0o644, grub(&order.kernel_args)?),
+        text("etc/timezone", 0o644, format!("{}\n", zone(&order.timezone)?)),
+    ];
+    if !order.ssh_keys.is_empty() {
+        files.push(text(
+            "root/.ssh/authorized_keys",
+            0o600,
+            authorized_keys(&order.ssh_keys)?,
+        ));
+    }
+    if let Some(capsule) = capsule {
+        // The name in the order wins over the capsule's: an operator may have renamed the node meanwhile.
+        files.extend(capsule::files(capsule).context("reading the identity capsule")?);
+    } else {
+        files.push(text("etc/machine-id", 0o444, format!("{}\n", fresh_machine_id()?)));
+        files.push(text("var/lib/node-init/node.key", 0o600, key.to_pem()));
+    }
+    Ok(files)
+}
+
+/// Writes them below `root`.
+pub fn write_into(root: &Path, files: &[CapsuleEntry], timezone: &str) -> Result<()> {
+    for file in files {
+        write(root, file).with_context(|| format!("writing /{}", file.path))?;
+    }
+    local_time(root, timezone).context("setting the time zone")
+}
+
+fn write(root: &Path, file: &CapsuleEntry) -> Result<()> {
+    let path = root.join(&file.path);
+    make_folders(root, &file.path)?;
+    // Whatever the image has there goes: a link would be followed, an old mode would stay.
+    if path.symlink_metadata().is_ok() {
+        fs::remove_file(&path).context("removing what the image has there")?;
+    }
+    let mut created = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)
+        .context("creating")?;
+    created.write_all(&file.content).context("filling")?;
+    chown(&path, Some(file.uid), Some(file.gid)).context("giving it to its owner")?;
+    created
+        .set_permissions(fs::Permissions::from_mode(file.mode))
+        .context("setting its mode")?;
+    created.sync_all().context("flushing")
+}
+
+/// Folders on the way, none of them a link: the new system's links lead into this one.
+fn make_folders(root: &Path, path: &str) -> Result<()> {
+    let mut folder = root.to_path_buf();
+    for part in Path::new(path).parent().into_iter().flat_map(Path::components) {
+        folder.push(part);
+        match folder.symlink_metadata() {
+            Ok(found) if found.is_dir() => {}
+            Ok(_) => bail!("{} is not a folder", folder.display()),
+            Err(_) => {
+                let private = folder.ends_with(".ssh") || folder.ends_with("var/lib/node-init");
+                fs::create_dir(&folder).context("making its folder")?;
+                fs::set_permissions(&folder, fs::Permissions::from_mode(if private { 0o700 } else { 0o755 }))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A zone that the image does not have leaves it at UTC.
+fn local_time(root: &Path, timezone: &str) -> Result<()> {
+    let data = format!("usr/share/zoneinfo/{}", zone(timezone)?);
+    if !root.join(&data).exists() {
+        return Ok(());
+    }
+    let link = root.join("etc/localtime");
+    if link.symlink_metadata().is_ok() {
+        fs::remove_file(&link)?;
+    }
+    Ok(symlink(format!("/{data}"), link)?)
+}
+
+/// The card by its address, whatever it is called next year (systemd.network(5)). DHCP by address, too: the lease of
+/// the life in RAM goes on.
+fn network(mac: &str) -> String {
+    format!("[Match]\nPermanentMACAddress={mac}\n\n[Network]\nDHCP=ipv4\n\n[DHCPv4]\nClientIdentifier=mac\n")
+}
+
+/// Sourced by the image's grub.cfg. Nothing may end the quotes.
+fn grub(arguments: &str) -> Result<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || " -_.,:=/@+%".contains(c);
+    ensure!(
+        arguments.chars().all(plain),
+        "the kernel arguments {arguments:?} hold characters that GRUB would read"
+    );
+    Ok(format!("set gleaner_args=\"{}\"\n", arguments.trim()))
+}
+
+fn authorized_keys(keys: &[String]) -> Result<String> {
+    let mut lines = String::new();
+    for key in keys {
+        let key = key.trim();
+        ensure!(
+            !key.is_empty() && !key.contains(|c: char| c.is_control()),
+            "{key:?} is not one line"
+        );
+        lines.push_str(key);
+        lines.push('\n');
+    }
+    Ok(lines)
+}
+
+fn zone(timezone: &str) -> Result<&str> {
+    let word = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "+-_".contains(c));
+    match timezone {
+        "" => Ok("UTC"),
+        zone if zone.split('/').all(word) => Ok(zone),
+        other => bail!("{other:?} is not a time zone"),
+    }
+}
+
+/// RFC 1123 2.1, one label or several.
+fn is_host_name(name: &str) -> bool {
+    let label = |l: &str| {
+        let inner = l.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+        (1..=63).contains(&l.len()) && inner && !l.starts_with('-') && !l.ends_with('-')
+    };
+    name.len() <= 64 && name.split('.').all(label)
+}
+
+/// machine-id(5): 128 random bits, as a version 4 UUID without dashes.
+fn fresh_machine_id() -> Result<String> {
+    let mut bytes = [0; 16];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| anyhow::anyhow!("the kernel has no random numbers"))?;
+    bytes[6] = bytes[6] & 0x0F | 0x40;
+    bytes[8] = bytes[8] & 0x3F | 0x80;
+    Ok(hex::encode(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+    use provisioner_api::{DiskRef, ImageRef};
+    use std::collections::BTreeMap;
+
+    fn order() -> Install {
+        Install {
+            disk: DiskRef {
+                wwn: None,
+                serial: Some("D1".into()),
+                by_path: None,
+                size: 1,
+            },
+            image: ImageRef {
+                name: "i".into(),
+                version: "1".into(),
+                url: String::new(),
+                trusted_keys: Vec::new(),
+            },
+            name: "node-7f3a".into(),
+            root_size: None,
+            controller: "10.77.0.1:8443".into(),
+            pin: "ab".repeat(32),
+            ntp: vec!["10.77.0.1".into()],
+            ssh_keys: vec!["ssh-ed25519 AAAA admin".into()],
+            kernel_args: "console=ttyS0,115200".into(),
+            timezone: "Europe/Vienna".into(),
+        }
+    }
+
+    fn find<'a>(files: &'a [CapsuleEntry], path: &str) -> &'a str {
+        let file = files.iter().find(|f| f.path == path).unwrap();
+        std::str::from_utf8(&file.content).unwrap()
+    }
+
+    #[test]
+    fn a_new_node_gets_its_name_key_network_and_time() {
+        let key = NodeKey::generate().unwrap();
+        let files = files(&order(), None, &key, "52:54:00:77:00:01").unwrap();
+        assert_eq!(find(&files, "etc/hostname"), "node-7f3a\n");
+        assert_eq!(
+            find(&files, "boot/grub/gleaner.cfg"),
+            "set gleaner_args=\"console=ttyS0,115200\"\n"
+        );
+        assert!(find(&files, "etc/systemd/network/10-gleaner.network").contains("52:54:00:77:00:01"));
+        assert!(find(&files, "etc/chrony/conf.d/gleaner.conf").contains("server 10.77.0.1"));
+        assert_eq!(find(&files, "var/lib/node-init/node.key"), key.to_pem());
+        assert_eq!(find(&files, "etc/machine-id").trim().len(), 32);
+        let secret = files.iter().find(|f| f.path.ends_with("node.key")).unwrap();
+        assert_eq!(secret.mode, 0o600);
+    }
+
+    #[test]
+    fn a_rebuilt_node_gets_its_old_self_back_and_the_key_of_this_life_is_forgotten() {
+        let (old, new) = (NodeKey::generate().unwrap(), NodeKey::generate().unwrap());
+        let capsule = Capsule {
+            name: "node-7f3a".into(),
+            machine_id: "0123456789abcdef0123456789abcdef".into(),
+            node_key: old.to_pem(),
+            ssh_host_keys: BTreeMap::from([("ssh_host_ed25519_key".into(), "secret".into())]),
+            entries: BTreeMap::new(),
+        };
+        let files = files(&order(), Some(&capsule), &new, "52:54:00:77:00:01").unwrap();
+        assert_eq!(find(&files, "var/lib/node-init/node.key"), old.to_pem());
+        assert_eq!(find(&files, "etc/machine-id"), "0123456789abcdef0123456789abcdef\n");
+        assert_eq!(find(&files, "etc/ssh/ssh_host_ed25519_key"), "secret");
+    }
+
+    #[test]
+    fn files_replace_what_the_image_has_and_never_follow_its_links() {
+        let (root, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::create_dir_all(root.path().join("etc")).unwrap();
+        symlink(outside.path().join("hostname"), root.path().join("etc/hostname")).unwrap();
+        symlink(outside.path(), root.path().join("root")).unwrap();
+        let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
+        let file = |path: &str| CapsuleEntry {
+            path: path.into(),
+            mode: 0o640,
+            uid,
+            gid,
+            content: b"x".into(),
+        };
+        write_into(root.path(), &[file("etc/hostname")], "UTC").unwrap();
+        assert!(root.path().join("etc/hostname").symlink_metadata().unwrap().is_file());
+        assert!(write_into(root.path(), &[file("root/.ssh/authorized_keys")], "UTC").is_err());
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_order_that_would_smuggle_a_line_is_refused() {
+        let key = NodeKey::generate().unwrap();
+        for change in [
+            (|o: &mut Install| o.name = "a\nb".into()) as fn(&mut Install),
+            |o| o.name = "../etc".into(),
+            |o| o.kernel_args = "a\"; reboot; \"".into(),
+            |o| o.timezone = "../../etc/shadow".into(),
+            |o| o.ssh_keys = vec!["a\nb".into()],
+            |o| o.ntp = vec!["a\nb".into()],
+        ] {
+            let mut order = order();
+            change(&mut order);
+            assert!(files(&order, None, &key, "52:54:00:77:00:01").is_err(), "{order:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_order_writes_outside_or_panics(name in "\\PC{0,70}", args in "\\PC{0,40}", timezone in "\\PC{0,20}") {
+            let key = NodeKey::from_pem(TEST_KEY.get_or_init(|| NodeKey::generate().unwrap().to_pem())).unwrap();
+            let order = Install { name, kernel_args: args, timezone, ..order() };
+            if let Ok(files) = files(&order, None, &key, "52:54:00:77:00:01") {
+                prop_assert!(files.iter().all(|f| !f.path.starts_with('/') && !f.path.contains("..")));
+                prop_assert_eq!(find(&files, "boot/grub/gleaner.cfg").lines().count(), 1);
+            }
+        }
+    }
+
+    static TEST_KEY: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a node says of itself while it lives.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Inventory;
+
+/// Which of its two lives node-init is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Life {
+    /// Started from the network; nothing of it survives a power cut.
+    Ram,
+    /// Started from the disk that Gleaner wrote.
+    Installed,
+}
+
+/// A machine introduces itself; its TLS client certificate carries the key that it will be known by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Register {
+    /// The kernel's random id of this boot: what tells a repeated message from a new start.
+    pub boot_id: String,
+    /// Which life speaks.
+    pub life: Life,
+    /// Version of node-init.
+    pub version: String,
+    /// What the machine is made of.
+    pub inventory: Inventory,
+}
+
+/// The controller's answer: who this machine is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Registered {
+    /// The node's id, for ever.
+    pub node_id: String,
+    /// The name people call it by; also its host name.
+    pub name: String,
+    /// The controller's name for its site, shown on the machine's screen.
+    pub site: String,
+}
+
+/// The controller's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Time {
+    /// Unix milliseconds.
+    pub unix_ms: i64,
+}
+
+/// A sign of life of an installed node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Heartbeat {
+    /// Which boot it comes from.
+    pub boot_id: String,
+    /// How busy the node is.
+    pub load: Load,
+}
+
+/// How busy a node is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Load {
+    /// Share of all processors in use since the last heartbeat, 0 to 1.
+    pub cpu: f32,
+    /// Load average of one minute.
+    pub load1: f64,
+    /// Bytes of RAM in use.
+    pub memory_used: u64,
+    /// Bytes of RAM.
+    pub memory_total: u64,
+    /// Bytes used of the root file system.
+    pub disk_used: u64,
+    /// Bytes of the root file system.
+    pub disk_total: u64,
+    /// Bytes received and sent since boot by all cards.
+    pub net_received: u64,
+    /// Bytes sent since boot by all cards.
+    pub net_sent: u64,
+    /// Running guests.
+    pub guests: u32,
+    /// Seconds since boot.
+    pub uptime: u64,
+    /// Seconds that the node's clock is ahead of the controller's, as chrony measures; `None` before it is in step.
+    pub clock_offset: Option<f64>,
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the controller wants a node to do next.
+
+use serde::{Deserialize, Serialize};
+
+/// The current order and its revision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Orders {
+    /// Changes whenever the order does; sent back as `seen` so that the next question can wait for news.
+    pub revision: u64,
+    /// What to do.
+    pub order: Order,
+}
+
+/// What a node is to do. An order is a wish for a state: carrying it out again is harmless.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "kebab-case", tag = "do")]
+pub enum Order {
+    /// Nothing, for a reason that the machine's screen shows.
+    Wait {
+        /// The reason.
+        why: String,
+    },
+    /// Examine the disk without writing to it: health, size, a read probe.
+    Check {
+        /// The disk that was chosen at approval.
+        disk: DiskRef,
+        /// Bytes that the disk must hold.
+        need: u64,
+    },
+    /// Discard the disk where it can be discarded and clear its partition tables.
+    Wipe {
+        /// The disk that was chosen at approval.
+        disk: DiskRef,
+    },
+    /// Write the image, set the node up on it, and report [`crate::Event::Written`].
+    Install(Box<Install>),
+    /// Go down and come up again.
+    Reboot {
+        /// From where the machine should start.
+        into: RebootInto,
+        /// The reason, for the screen and the log.
+        why: String,
+    },
+    /// Be a node (installed life).
+    Serve(Serve),
+}
+
+/// From where a machine should start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum RebootInto {
+    /// From its disk.
+    Disk,
+    /// From the network.
+    Network,
+}
+
+/// A disk named by what does not change from boot to boot. At least one field besides the size is there; all
+/// that are there must match.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DiskRef {
+    /// World-wide name.
+    pub wwn: Option<String>,
+    /// Serial number.
+    pub serial: Option<String>,
+    /// `/dev/disk/by-path` name without the folder.
+    pub by_path: Option<String>,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// Everything that installing takes, but for the capsule, which is fetched on its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Install {
+    /// Where to.
+    pub disk: DiskRef,
+    /// What.
+    pub image: ImageRef,
+    /// Host name.
+    pub name: String,
+    /// Bytes of the root partition; the whole rest of the disk if absent.
+    pub root_size: Option<u64>,
+    /// `HOST:PORT` of the controller's API, for the installed node-init.
+    pub controller: String,
+    /// SHA-256 of the controller's `SubjectPublicKeyInfo`, hex.
+    pub pin: String,
+    /// Time servers, the controller first.
+    pub ntp: Vec<String>,
+    /// Keys that may log in as root over SSH, one `authorized_keys` line each; nobody if empty.
+    pub ssh_keys: Vec<String>,
+    /// Kernel arguments to add, `console=…` for example.
+    pub kernel_args: String,
+    /// Time zone, `Europe/Vienna`.
+    pub timezone: String,
+}
+
+/// Where an image is, and who may have signed it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ImageRef {
+    /// Name.
+    pub name: String,
+    /// Version.
+    pub version: String,
+    /// Base URL (plain HTTP, no slash at the end) of `manifest.json`, `manifest.json.minisig` and `chunks`
+    /// (byte ranges). The signature and the hashes protect what comes from there, not the transport.
+    pub url: String,
+    /// minisign public keys (the base64 line) that the controller trusts.
+    pub trusted_keys: Vec<String>,
+}
+
+/// How an installed node serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Serve {
+    /// Seconds between heartbeats.
+    pub heartbeat: u32,
+    /// Bridge for guests; `None` leaves the network alone.
+    pub bridge: Option<BridgeOrder>,
+    /// Takes no new work.
+    pub draining: bool,
+}
+
+/// The bridge for guests on the node's single card.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct BridgeOrder {
+    /// Its name.
+    pub name: String,
+    /// Seconds in which the controller must be heard again, or the change is rolled back.
+    pub confirm_within: u32,
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The server's parts in one place, and the things that can be asked of it.
+//!
+//! Every edge (DHCP, TFTP, HTTP, the monitor) holds an `Arc<App>` and calls these functions; none of them knows
+//! a socket or reads a clock. `now` is always Unix milliseconds. What writes to the registry waits for the disk:
+//! call it from `spawn_blocking`; what only reads answers from memory.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use provisioner_api::{Life, ServiceStatus};
+use tokio::sync::broadcast;
+
+use crate::config::Config;
+use crate::images::{ImageStore, ImportError};
+use crate::presence::Presence;
+use crate::registry::{Registry, RegistryError};
+use crate::sightings::Sightings;
+use crate::tls::ServerKey;
+
+mod machine;
+mod operator;
+mod view;
+
+pub use operator::Command;
+
+/// News that a slow reader of [`App::subscribe`] may lag behind before it loses some and must look at everything
+/// again: a burst of a thousand machines that boot at once.
+const CHANGES_KEPT: usize = 4096;
+
+/// The server's parts.
+#[derive(Debug)]
+pub struct App {
+    /// What the site wants.
+    pub config: Config,
+    /// Nodes, events, capsules, tokens.
+    pub registry: Registry,
+    /// Images and the RAM environment.
+    pub images: ImageStore,
+    /// What is known of nodes only while the server runs: who was heard when, progress, load.
+    pub presence: Presence,
+    /// Cards that were seen on the wire lately.
+    pub sightings: Sightings,
+    /// The server's key, its pin.
+    pub key: ServerKey,
+    /// Each service as it is now; every edge keeps its own line up to date with [`App::report`].
+    pub services: Mutex<Vec<ServiceStatus>>,
+    /// When the server started.
+    pub started: i64,
+    changes: broadcast::Sender<Change>,
+}
+
+/// Something that a watcher of the page should look at again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The node with this id.
+    Node(String),
+    /// The list of images, or what is wrong with one.
+    Images,
+    /// The server's own services.
+    Services,
+}
+
+/// Who is calling, by the key of its TLS certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Id of the node.
+    pub node: String,
+    /// Which of its lives speaks.
+    pub life: Life,
+}
+
+/// Why a call was not carried out; nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// There is no such node, image or token (404).
+    #[error("{0}")]
+    NotFound(String),
+    /// The present state does not allow it (409).
+    #[error("{0}")]
+    Refused(String),
+    /// The caller may not do this (403).
+    #[error("{0}")]
+    Forbidden(String),
+    /// What was asked makes no sense (422).
+    #[error("{0}")]
+    Invalid(String),
+    /// The disk of the server is full (507); the caller may try again later, nothing is lost.
+    #[error("the server's disk is full: make room in its state folder, then try again")]
+    Full,
+    /// Something that should not happen did (500).
+    #[error("the server could not do this; its log says why")]
+    Internal(#[source] anyhow::Error),
+}
+
+impl App {
+    /// Puts the parts together.
+    pub fn new(config: Config, registry: Registry, images: ImageStore, key: ServerKey, now: i64) -> Arc<Self> {
+        let (changes, _) = broadcast::channel(CHANGES_KEPT);
+        let services = Mutex::new(Vec::new());
+        Arc::new(Self {
+            config,
+            registry,
+            images,
+            presence: Presence::new(now),
+            sightings: Sightings::default(),
+            key,
+            services,
+            started: now,
+            changes,
+        })
+    }
+
+    /// News from now on. A receiver that lags must look at everything again.
+    pub fn subscribe(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+
+    /// Tells watchers that something has changed.
+    pub fn announce(&self, change: Change) {
+        // Nobody watching is not an error.
+        let _ = self.changes.send(change);
+    }
+
+    /// Sets a service's line in the status report.
+    pub fn report(&self, service: ServiceStatus) {
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        match services.iter_mut().find(|line| line.name == service.name) {
+            Some(line) if *line == service => return,
+            Some(line) => *line = service,
+            None => services.push(service),
+        }
+        drop(services);
+        self.announce(Change::Services);
+    }
+
+    /// A node is not what it was: whoever watches it looks again, the node itself included.
+    fn changed(&self, node: &str) {
+        self.presence.wake(node);
+        self.announce(Change::Node(node.to_owned()));
+    }
+}
+
+impl From<RegistryError> for AppError {
+    fn from(error: RegistryError) -> Self {
+        match error {
+            RegistryError::NoNode(_) => Self::NotFound(error.to_string()),
+            RegistryError::Refused(_) | RegistryError::NameTaken(_) | RegistryError::TooMany => {
+                Self::Refused(error.to_string())
+            }
+            RegistryError::UnknownKey(_) | RegistryError::WrongLife => Self::Forbidden(error.to_string()),
+            RegistryError::Full => Self::Full,
+            RegistryError::Document(_) | RegistryError::Migration(_) | RegistryError::Database(_) => {
+                Self::Internal(error.into())
+            }
+        }
+    }
+}
+
+impl From<ImportError> for AppError {
+    fn from(error: ImportError) -> Self {
+        match error {
+            ImportError::Full => Self::Full,
+            ImportError::Busy | ImportError::Exists(_) => Self::Refused(error.to_string()),
+            ImportError::NotAnImage(_) | ImportError::Refused(_) | ImportError::Io(..) => {
+                Self::Invalid(error.to_string())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What machines ask.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use provisioner_api::{Capsule, Heartbeat, Inventory, Life, NodeEvent, Orders, Progress, Register, Registered};
+use tracing::info;
+
+use super::{App, AppError, Caller, Change};
+use crate::boot::{self, Boot, Card};
+use crate::events;
+use crate::lifecycle::{Event, Plan, State};
+use crate::orders::{self, Site};
+use crate::registry::{Entry, Node};
+use crate::{disks, identity};
+
+/// Letters of a boot id or a version at most: a UUID has 36.
+const LONGEST_LABEL: usize = 128;
+
+impl App {
+    /// What a card boots. `uuid` is SMBIOS's, as firmware or iPXE printed it.
+    pub fn boot(&self, mac: &str, uuid: Option<&str>) -> Boot {
+        let problem = self.images.ram().err();
+        let problem = problem.as_deref();
+        let nodes = self.registry.by_card(mac, uuid);
+        let mut answers = nodes.iter().map(|node| boot::decide(Card::Of(&node.state), problem));
+        match answers.next() {
+            // Several nodes that a card cannot tell apart, and one answer for all of them, is an answer.
+            Some(first) if answers.all(|other| other == first) => first,
+            _ => boot::decide(Card::Unknown, problem),
+        }
+    }
+
+    /// The node whose TLS key (SHA-256 of its `SubjectPublicKeyInfo`, hex) this is.
+    pub fn caller(&self, key: &str) -> Option<Caller> {
+        let (node, life) = self.registry.by_key(key)?;
+        Some(Caller {
+            node: node.id.clone(),
+            life,
+        })
+    }
+
+    /// A machine introduces itself with its key. Writes.
+    pub fn register(&self, key: &str, from: IpAddr, register: &Register, now: i64) -> Result<Registered, AppError> {
+        check_labels(register)?;
+        let name = |number| name_of(&self.config.nodes.name_pattern, number);
+        let node = self.registry.register(key, register, &name, now)?;
+        info!(node = node.name, life = ?register.life, %from, state = %node.state, "registered");
+        self.presence.heard(&node.id, from, now);
+        self.presence.update(&node.id, |seen| seen.progress = None);
+        if node.state == State::Enrolled && register.life == Life::Ram {
+            self.approve_by_rule(&node, &register.inventory, now)?;
+        }
+        self.changed(&node.id);
+        Ok(Registered {
+            node_id: node.id.clone(),
+            name: node.name.clone(),
+            site: self.config.site.clone(),
+        })
+    }
+
+    /// The caller's order as of now. `local` is the address at which it reached the server's API.
+    pub fn orders(&self, caller: &Caller, local: SocketAddr) -> Result<Orders, AppError> {
+        let node = self.node_of(caller)?;
+        let profile = node
+            .state
+            .plan()
+            .and_then(|plan| self.config.profiles.get(&plan.profile));
+        let base = format!("http://{}", SocketAddr::new(local.ip(), self.config.ports.http));
+        let image = match profile {
+            Some(profile) => self.images.for_order(profile, &base),
+            None => Err("its profile is not in the configuration any more; approve it for another one".into()),
+        };
+        let mut ntp = vec![local.ip().to_string()];
+        ntp.extend(profile.iter().flat_map(|profile| profile.ntp.iter().cloned()));
+        let heartbeat = u32::try_from(self.config.nodes.heartbeat.as_secs()).unwrap_or(u32::MAX);
+        let site = Site {
+            profile,
+            image,
+            controller: local.to_string(),
+            pin: &self.key.pin,
+            ntp,
+            heartbeat,
+            obstacle: &node.note,
+        };
+        Ok(orders::for_node(&node.name, &node.state, caller.life, &site))
+    }
+
+    /// The caller's order once it is not `seen` any more, or after `wait`, whichever comes first.
+    pub async fn next_orders(
+        &self,
+        caller: &Caller,
+        local: SocketAddr,
+        seen: Option<u64>,
+        wait: Duration,
+    ) -> Result<Orders, AppError> {
+        let waiter = self.presence.waiter(&caller.node);
+        let mut timeout = std::pin::pin!(tokio::time::sleep(wait));
+        loop {
+            let mut woken = std::pin::pin!(waiter.notified());
+            // From here on a change is heard, also one between the look and the wait.
+            woken.as_mut().enable();
+            self.presence.still_there(&caller.node);
+            let orders = self.orders(caller, local)?;
+            if seen != Some(orders.revision) {
+                return Ok(orders);
+            }
+            tokio::select! {
+                () = woken => {}
+                () = &mut timeout => return Ok(orders),
+            }
+        }
+    }
+
+    /// Something happened to the caller. Writes. Hearing it twice changes nothing.
+    pub fn event(&self, caller: &Caller, event: &NodeEvent, now: i64) -> Result<(), AppError> {
+        if self.registry.hear(&caller.node, caller.life, event, now)? {
+            let node = self.node_of(caller)?;
+            info!(node = node.name, event = ?event.event, state = %node.state, "heard");
+            // What it said of how far it is ends here; the next start tells its own.
+            if matches!(node.state, State::Failed { .. }) || event.event == provisioner_api::Event::Rebooting {
+                self.presence.update(&node.id, |seen| seen.progress = None);
+            }
+        }
+        self.changed(&caller.node);
+        Ok(())
+    }
+
+    /// How far the caller is.
+    pub fn progress(&self, caller: &Caller, from: IpAddr, progress: Progress, now: i64) {
+        let current = self
+            .registry
+            .node(&caller.node)
+            .is_some_and(|node| is_current(&node, caller, &progress.boot_id));
+        if current {
+            self.presence.heard(&caller.node, from, now);
+            self.presence
+                .update(&caller.node, |seen| seen.progress = Some(progress));
+            self.announce(Change::Node(caller.node.clone()));
+        }
+    }
+
+    /// A sign of life. Writes only when the node was lost.
+    pub fn heartbeat(&self, caller: &Caller, from: IpAddr, heartbeat: &Heartbeat, now: i64) -> Result<(), AppError> {
+        let node = self.node_of(caller)?;
+        if !is_current(&node, caller, &heartbeat.boot_id) {
+            return Ok(());
+        }
+        self.presence.heard(&node.id, from, now);
+        let was_lost = self.presence.update(&node.id, |seen| {
+            seen.load = Some(heartbeat.load);
+            std::mem::take(&mut seen.lost)
+        });
+        if was_lost {
+            info!(node = node.name, "back");
+            let entry = Entry {
+                kind: "back",
+                detail: "heard again".into(),
+                actor: events::NODE.into(),
+            };
+            self.registry.write_down(Some(&node.id), &entry, now)?;
+        }
+        self.announce(Change::Node(node.id.clone()));
+        Ok(())
+    }
+
+    /// The caller's capsule, while it is being installed in its RAM life.
+    pub fn capsule(&self, caller: &Caller) -> Result<Capsule, AppError> {
+        let node = self.node_of(caller)?;
+        let installing = matches!(node.state, State::Installing { written: false, .. });
+        if caller.life != Life::Ram || !installing {
+            return Err(AppError::Forbidden(
+                "a capsule is given to its node only while it is being installed".into(),
+            ));
+        }
+        let capsule = self.registry.capsule(&node.id)?;
+        let capsule = capsule.ok_or_else(|| AppError::NotFound(format!("no capsule of {} is kept", node.name)))?;
+        // The operator's name wins over the one that the node had when the capsule was made.
+        Ok(Capsule {
+            name: node.name.clone(),
+            ..capsule
+        })
+    }
+
+    /// Keeps the capsule of the installed caller. Writes.
+    pub fn keep_capsule(&self, caller: &Caller, capsule: &Capsule, now: i64) -> Result<(), AppError> {
+        let node = self.node_of(caller)?;
+        let at_home = matches!(
+            node.state,
+            // Approved: a rebuild was ordered, and this is the last moment to keep it.
+            State::Installing { written: true, .. }
+                | State::Ready { .. }
+                | State::Draining { .. }
+                | State::Approved { .. }
+        );
+        if caller.life != Life::Installed || !at_home {
+            return Err(AppError::Forbidden(
+                "only an installed node can leave its capsule here".into(),
+            ));
+        }
+        self.registry.keep_capsule(&node.id, capsule, now)?;
+        self.announce(Change::Node(node.id.clone()));
+        Ok(())
+    }
+
+    fn node_of(&self, caller: &Caller) -> Result<std::sync::Arc<Node>, AppError> {
+        let node = self.registry.node(&caller.node);
+        node.ok_or_else(|| AppError::NotFound("this machine is not registered any more; register again".into()))
+    }
+
+    /// Approves by the first rule that fits. A rule that fits but for the disk leaves the reason where people look.
+    fn approve_by_rule(&self, node: &Node, inventory: &Inventory, now: i64) -> Result<(), AppError> {
+        let mut obstacle = None;
+        for rule in &self.config.rules {
+            let name = rule.profile.as_ref().unwrap_or(&self.config.default_profile);
+            let Some(profile) = self.config.profiles.get(name) else {
+                continue;
+            };
+            match disks::choose(&self.disk_rule(profile), inventory) {
+                Ok(choice) if rule.when.hold(inventory, &choice) => {
+                    let plan = Plan {
+                        profile: name.clone(),
+                        disk: choice.disk,
+                    };
+                    let actor = format!("rule {}", rule.name);
+                    info!(
+                        node = node.name,
+                        rule = rule.name,
+                        disk = choice.name,
+                        why = choice.why,
+                        "approved"
+                    );
+                    self.registry.apply(&node.id, &Event::Approve(plan), &actor, now)?;
+                    return Ok(());
+                }
+                Ok(_) => {}
+                Err(why) => obstacle = Some(format!("the rule {} cannot choose a disk: {why}", rule.name)),
+            }
+        }
+        self.registry.change_note(&node.id, &obstacle.unwrap_or_default())?;
+        Ok(())
+    }
+}
+
+fn is_current(node: &Node, caller: &Caller, boot_id: &str) -> bool {
+    node.start(caller.life).is_some_and(|start| start.boot_id == boot_id)
+}
+
+fn check_labels(register: &Register) -> Result<(), AppError> {
+    let fits = |label: &str| !label.is_empty() && label.len() <= LONGEST_LABEL && !label.contains(char::is_control);
+    if fits(&register.boot_id) && fits(&register.version) {
+        Ok(())
+    } else {
+        Err(AppError::Invalid("boot_id and version must be short words".into()))
+    }
+}
+
+/// The host name with a number in the place of the pattern's run of `#`.
+fn name_of(pattern: &str, number: u64) -> String {
+    let Some(at) = pattern.find('#') else {
+        return format!("{pattern}{number}");
+    };
+    let rest = pattern[at..].trim_start_matches('#');
+    let digits = pattern.len() - at - rest.len();
+    format!("{}{number:0digits$}{rest}", &pattern[..at])
+}
+
+impl App {
+    /// Whether a card belongs to a node that is known.
+    pub fn knows_card(&self, mac: &str) -> bool {
+        !identity::is_placeholder_mac(mac) && self.registry.knows_mac(mac)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::name_of;
+
+    #[test]
+    fn names_are_numbered_as_the_pattern_says() {
+        assert_eq!(name_of("node-###", 7), "node-007");
+        assert_eq!(name_of("node-#", 1234), "node-1234");
+        assert_eq!(name_of("lab##-pc", 3), "lab03-pc");
+        assert_eq!(name_of("pc", 3), "pc3");
+    }
+}

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What operators ask. `node` is a name or an id; `actor` says who asks, for the list of events.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use provisioner_api::{Approve, EventEntry, ImageSummary, NodeDetail, Reject};
+use tracing::{info, warn};
+
+use super::{App, AppError, Change};
+use crate::config::{Profile, is_host_name};
+use crate::disks::{self, DiskRule};
+use crate::images::Imported;
+use crate::lifecycle::{Event, Plan};
+use crate::registry::{Entry, Node};
+
+/// Letters of an operator's reason at most: it must fit a machine's screen.
+const LONGEST_REASON: usize = 300;
+
+/// An operator's order that takes no words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Wipe and install again, as the same node.
+    Rebuild,
+    /// Try again after a failure.
+    Retry,
+    /// Take out of the cluster.
+    Retire,
+    /// Take no new work.
+    Drain,
+    /// Take work again.
+    Undrain,
+}
+
+impl App {
+    /// Allows a node's disk to be written. Writes.
+    pub fn approve(&self, node: &str, approve: &Approve, actor: &str, now: i64) -> Result<NodeDetail, AppError> {
+        let node = self.find(node)?;
+        let name = approve.profile.as_ref().unwrap_or(&self.config.default_profile);
+        let profile = self.config.profiles.get(name).ok_or_else(|| {
+            let known: Vec<&str> = self.config.profiles.keys().map(String::as_str).collect();
+            AppError::Invalid(format!("there is no profile {name}; there are: {}", known.join(", ")))
+        })?;
+        if let Some(name) = approve.name.as_deref().filter(|name| !is_host_name(name)) {
+            return Err(AppError::Invalid(format!(
+                "{name:?} is no host name (a-z, 0-9, dash; at most 63)"
+            )));
+        }
+        let inventory = self.registry.inventory(&node.id)?;
+        let rule = self.disk_rule(profile);
+        let choice = match &approve.disk {
+            Some(disk) => disks::named(disk, rule.min_size, &inventory),
+            None => disks::choose(&rule, &inventory),
+        };
+        let choice = choice.map_err(AppError::Invalid)?;
+        info!(
+            node = node.name,
+            actor,
+            profile = name,
+            disk = choice.name,
+            why = choice.why,
+            "approved"
+        );
+        let event = Event::Approve(Plan {
+            profile: name.clone(),
+            disk: choice.disk,
+        });
+        self.registry
+            .approve(&node.id, &event, approve.name.as_deref(), actor, now)?;
+        self.changed(&node.id);
+        self.node(&node.id, now)
+    }
+
+    /// Turns a node away. Writes.
+    pub fn reject(&self, node: &str, reject: &Reject, actor: &str, now: i64) -> Result<NodeDetail, AppError> {
+        let why: String = reject
+            .why
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(LONGEST_REASON)
+            .collect();
+        let why = if why.is_empty() {
+            "an operator does not want it in the cluster".to_owned()
+        } else {
+            why
+        };
+        self.order(node, &Event::Reject { why }, actor, now)
+    }
+
+    /// Carries out an order that takes no words. Writes.
+    pub fn command(&self, node: &str, command: Command, actor: &str, now: i64) -> Result<NodeDetail, AppError> {
+        let event = match command {
+            Command::Rebuild => Event::Rebuild,
+            Command::Retry => Event::Retry,
+            Command::Retire => Event::Retire,
+            Command::Drain => Event::Drain,
+            Command::Undrain => Event::Undrain,
+        };
+        self.order(node, &event, actor, now)
+    }
+
+    fn order(&self, node: &str, event: &Event, actor: &str, now: i64) -> Result<NodeDetail, AppError> {
+        let node = self.find(node)?;
+        let after = self.registry.apply(&node.id, event, actor, now)?;
+        info!(node = node.name, actor, ?event, state = %after.state, "ordered");
+        self.presence.update(&node.id, |seen| seen.progress = None);
+        self.changed(&node.id);
+        self.node(&node.id, now)
+    }
+
+    /// Events by rising id, those after `after` only, of one node or of all, the newest `limit` of them. Reads the
+    /// database.
+    pub fn events(&self, node: Option<&str>, after: Option<i64>, limit: u32) -> Result<Vec<EventEntry>, AppError> {
+        let node = node.map(|node| self.find(node)).transpose()?;
+        let id = node.as_ref().map(|node| node.id.as_str());
+        Ok(self.registry.events(id, after, limit)?)
+    }
+
+    /// The images and what is wrong with them.
+    pub fn images(&self) -> Vec<ImageSummary> {
+        self.images.list()
+    }
+
+    /// Takes an image or a RAM environment from a folder of this machine into the store; `progress` hears bytes
+    /// done and bytes in all. Takes long, writes.
+    pub fn import(
+        &self,
+        folder: &Path,
+        actor: &str,
+        now: i64,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Imported, AppError> {
+        let imported = self.images.import(folder, progress);
+        let (kind, detail) = match &imported {
+            Ok(Imported::Image { name, version }) => ("image-imported", format!("{name} {version}")),
+            Ok(Imported::Ram { version }) => ("image-imported", format!("RAM environment {version}")),
+            Err(error) => ("image-refused", format!("{}: {error}", folder.display())),
+        };
+        info!(actor, kind, detail, "import");
+        let entry = Entry {
+            kind,
+            detail,
+            actor: actor.to_owned(),
+        };
+        if let Err(error) = self.registry.write_down(None, &entry, now) {
+            // The image is in the store all the same.
+            warn!(%error, "writing down an import");
+        }
+        self.announce(Change::Images);
+        self.presence.wake_all();
+        Ok(imported?)
+    }
+
+    /// Makes an API token with a name for the list; the secret is in the answer and nowhere else. Writes.
+    pub fn create_token(&self, name: &str, actor: &str, now: i64) -> Result<String, AppError> {
+        if !is_host_name(name) {
+            return Err(AppError::Invalid(format!(
+                "{name:?} is no name for a token (a-z, 0-9, dash; at most 63)"
+            )));
+        }
+        let entry = Entry {
+            kind: "token-created",
+            detail: name.to_owned(),
+            actor: actor.to_owned(),
+        };
+        Ok(self.registry.create_token(name, &entry, now)?)
+    }
+
+    /// Names of the API tokens and when they were made.
+    pub fn tokens(&self) -> Result<Vec<(String, i64)>, AppError> {
+        Ok(self.registry.tokens()?)
+    }
+
+    /// Forgets a token. Writes.
+    pub fn revoke_token(&self, name: &str, actor: &str, now: i64) -> Result<(), AppError> {
+        let entry = Entry {
+            kind: "token-revoked",
+            detail: name.to_owned(),
+            actor: actor.to_owned(),
+        };
+        if self.registry.revoke_token(name, &entry, now)? {
+            Ok(())
+        } else {
+            Err(AppError::NotFound(format!("there is no token {name}")))
+        }
+    }
+
+    /// The name of the token with this secret.
+    pub fn check_token(&self, secret: &str) -> Option<String> {
+        self.registry.check_token(secret).unwrap_or_else(|error| {
+            warn!(%error, "looking a token up");
+            None
+        })
+    }
+
+    /// The profile's rule, which must find room for its image where that is known.
+    pub(super) fn disk_rule(&self, profile: &Profile) -> DiskRule {
+        let image = self
+            .images
+            .of_profile(profile)
+            .map_or(0, |image| image.manifest.disk_size);
+        DiskRule {
+            min_size: profile.disk.min_size.max(image),
+            ..profile.disk.clone()
+        }
+    }
+
+    pub(super) fn find(&self, node: &str) -> Result<Arc<Node>, AppError> {
+        let found = self.registry.find(node);
+        found.ok_or_else(|| AppError::NotFound(format!("there is no node {node}; see: provisioner node list")))
+    }
+}

@@ -1,0 +1,473 @@
+// SPDX-License-Identifier: Apache-2.0
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use provisioner_api::{
+    Approve, Capsule, Check, ComputeReport, Disk, DiskContents, Event, Heartbeat, Hypervisor, Inventory, Load,
+    NetworkReport, Nic, NodeEvent, Order, Progress, Register, Reject, Stage, Transport,
+};
+
+use super::*;
+use crate::boot::Boot;
+use crate::config::Config;
+
+const MAC: &str = "52:54:00:77:00:01";
+const FROM: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 50));
+const RULE: &str = "[[auto_approve]]\nname = \"everybody\"\n";
+const START: i64 = 1_800_000_000_000;
+
+/// A server in a folder, without sockets.
+pub(crate) struct Lab {
+    pub(crate) app: Arc<App>,
+    _folder: tempfile::TempDir,
+}
+
+impl Lab {
+    pub(crate) fn new(config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config::parse(config, folder.path()).unwrap();
+        let registry = Registry::open(folder.path()).unwrap();
+        let images = ImageStore::open(folder.path(), &folder.path().join("trusted-keys")).unwrap();
+        let key = ServerKey::open_or_make(folder.path()).unwrap();
+        Self {
+            app: App::new(config, registry, images, key, START),
+            _folder: folder,
+        }
+    }
+
+    pub(crate) fn register(&self, key: &str, mac: &str, boot: &str, life: Life, now: i64) -> Caller {
+        let register = Register {
+            boot_id: boot.into(),
+            life,
+            version: "0".into(),
+            inventory: machine(mac),
+        };
+        self.app.register(key, FROM, &register, now).unwrap();
+        self.app.caller(key).unwrap()
+    }
+
+    pub(crate) fn say(&self, caller: &Caller, boot: &str, sequence: u64, event: Event, now: i64) {
+        self.app
+            .event(
+                caller,
+                &NodeEvent {
+                    boot_id: boot.into(),
+                    sequence,
+                    event,
+                },
+                now,
+            )
+            .unwrap();
+    }
+
+    /// A node that has written its disk, and one that came home with it.
+    pub(crate) fn written(&self) -> Caller {
+        let caller = self.register("k1", MAC, "ram-1", Life::Ram, START);
+        let events = [
+            Event::Checked { findings: vec![] },
+            Event::Wiped { discarded: true },
+            Event::Written {
+                bytes: 1,
+                milliseconds: 1,
+            },
+        ];
+        for (event, sequence) in events.into_iter().zip(1..) {
+            self.say(&caller, "ram-1", sequence, event, START);
+        }
+        caller
+    }
+
+    pub(crate) fn ready(&self) -> Caller {
+        self.written();
+        let caller = self.register("k1", MAC, "disk-1", Life::Installed, START);
+        self.say(&caller, "disk-1", 1, Event::CameHome { report: report(true) }, START);
+        caller
+    }
+
+    pub(crate) fn beat(&self, caller: &Caller, boot: &str, now: i64) {
+        let heartbeat = Heartbeat {
+            boot_id: boot.into(),
+            load: Load::default(),
+        };
+        self.app.heartbeat(caller, FROM, &heartbeat, now).unwrap();
+    }
+
+    pub(crate) fn kinds(&self) -> Vec<String> {
+        self.app
+            .events(None, None, 1000)
+            .unwrap()
+            .into_iter()
+            .map(|event| event.kind)
+            .collect()
+    }
+}
+
+pub(crate) const WITH_RULE: &str = RULE;
+pub(crate) const NOW: i64 = START;
+
+pub(crate) fn report(passed: bool) -> ComputeReport {
+    let words = String::new;
+    ComputeReport {
+        hypervisor: Hypervisor {
+            name: words(),
+            version: words(),
+            libvirt: words(),
+            virtualization: "qemu".into(),
+        },
+        cpu_model: words(),
+        cpu_baseline: words(),
+        threads: 1,
+        memory: 1,
+        storage: None,
+        network: NetworkReport {
+            bridge: None,
+            card: "eth0".into(),
+            address: words(),
+        },
+        checks: vec![Check {
+            name: "clock".into(),
+            passed,
+            detail: "two hours off".into(),
+        }],
+    }
+}
+
+fn machine(mac: &str) -> Inventory {
+    let mut inventory = Inventory {
+        memory: 4 << 30,
+        ..Inventory::default()
+    };
+    inventory.nics.push(Nic {
+        mac: mac.into(),
+        booted: true,
+        ..Nic::default()
+    });
+    inventory.disks.push(Disk {
+        name: "sda".into(),
+        by_path: None,
+        model: None,
+        serial: Some(format!("SERIAL-{mac}")),
+        wwn: None,
+        size: 1 << 40,
+        rotational: false,
+        removable: false,
+        read_only: false,
+        transport: Transport::Ata,
+        health: None,
+        in_use: false,
+        contents: DiskContents {
+            summary: "empty".into(),
+            ..DiskContents::default()
+        },
+    });
+    inventory
+}
+
+fn local() -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, 1], 8443))
+}
+
+fn capsule() -> Capsule {
+    Capsule {
+        name: "old-name".into(),
+        machine_id: "0".repeat(32),
+        node_key: "SECRET".into(),
+        ssh_host_keys: BTreeMap::new(),
+        entries: BTreeMap::new(),
+    }
+}
+
+#[test]
+fn a_machine_waits_for_a_person_where_no_rule_approves() {
+    let lab = Lab::new("");
+    let caller = lab.register("k1", MAC, "ram-1", Life::Ram, START);
+    assert!(
+        matches!(lab.app.orders(&caller, local()).unwrap().order, Order::Wait { why } if why.contains("approve node-001"))
+    );
+    let detail = lab.app.node("node-001", START).unwrap();
+    assert_eq!(detail.disk.as_deref(), Some("sda"));
+    assert!(detail.disk_reason.contains("empty"), "{}", detail.disk_reason);
+    let approve = Approve {
+        name: Some("lab-7".into()),
+        ..Approve::default()
+    };
+    let detail = lab.app.approve("node-001", &approve, "operator", START).unwrap();
+    assert_eq!(
+        (detail.summary.name.as_str(), detail.summary.state.as_str()),
+        ("lab-7", "checking")
+    );
+    assert!(
+        lab.app.approve("lab-7", &approve, "operator", START).is_err(),
+        "once is enough"
+    );
+}
+
+#[test]
+fn a_rule_approves_and_says_so() {
+    let lab = Lab::new(RULE);
+    lab.register("k1", MAC, "ram-1", Life::Ram, START);
+    assert_eq!(lab.app.summary("node-001", START).unwrap().state, "checking");
+    let events = lab.app.events(Some("node-001"), None, 100).unwrap();
+    assert!(
+        events
+            .iter()
+            .any(|event| event.kind == "approved" && event.actor == "rule everybody")
+    );
+}
+
+#[test]
+fn a_rule_that_does_not_fit_or_cannot_choose_a_disk_leaves_the_machine_to_a_person() {
+    let lab = Lab::new("[[auto_approve]]\nname = \"big\"\nmemory_min = \"8 GiB\"\n");
+    lab.register("k1", MAC, "ram-1", Life::Ram, START);
+    assert_eq!(lab.app.summary("node-001", START).unwrap().state, "enrolled");
+    let lab = Lab::new("[profiles.compute]\ndisk_min = \"4 TB\"\n[[auto_approve]]\nname = \"everybody\"\n");
+    lab.register("k1", MAC, "ram-1", Life::Ram, START);
+    let summary = lab.app.summary("node-001", START).unwrap();
+    assert_eq!(summary.state, "enrolled");
+    assert!(summary.reason.contains("no disk can be used"), "{}", summary.reason);
+    assert!(summary.reason.contains("too small"), "{}", summary.reason);
+    let caller = lab.app.caller("k1").unwrap();
+    let order = lab.app.orders(&caller, local()).unwrap().order;
+    assert!(
+        matches!(order, Order::Wait { why } if why == summary.reason),
+        "its own screen says the same"
+    );
+}
+
+#[test]
+fn nonsense_of_an_operator_is_refused_in_words() {
+    let lab = Lab::new("");
+    lab.register("k1", MAC, "ram-1", Life::Ram, START);
+    let approve = |approve: Approve| {
+        lab.app
+            .approve("node-001", &approve, "operator", START)
+            .unwrap_err()
+            .to_string()
+    };
+    let none = Approve::default;
+    assert!(
+        approve(Approve {
+            profile: Some("gpu".into()),
+            ..none()
+        })
+        .contains("there are: compute")
+    );
+    assert!(
+        approve(Approve {
+            name: Some("No Name".into()),
+            ..none()
+        })
+        .contains("no host name")
+    );
+    assert!(
+        approve(Approve {
+            disk: Some("sdz".into()),
+            ..none()
+        })
+        .contains("there are: sda")
+    );
+    assert!(
+        lab.app
+            .node("other", START)
+            .unwrap_err()
+            .to_string()
+            .contains("provisioner node list")
+    );
+    assert!(
+        lab.app
+            .command("node-001", Command::Rebuild, "operator", START)
+            .is_err()
+    );
+    assert_eq!(lab.app.summary("node-001", START).unwrap().state, "enrolled");
+}
+
+#[test]
+fn a_rejected_machine_boots_its_own_disk() {
+    let lab = Lab::new("");
+    lab.register("k1", MAC, "ram-1", Life::Ram, START);
+    let reject = Reject {
+        why: "not\nours".into(),
+    };
+    assert_eq!(
+        lab.app
+            .reject("node-001", &reject, "operator", START)
+            .unwrap()
+            .summary
+            .reason,
+        "notours"
+    );
+    assert_eq!(lab.app.boot(MAC, None), Boot::LocalDisk);
+}
+
+#[test]
+fn a_ready_node_boots_its_disk_for_ever_also_without_a_ram_environment() {
+    let lab = Lab::new(RULE);
+    assert!(
+        matches!(lab.app.boot(MAC, None), Boot::Stop { .. }),
+        "unknown, and nothing to boot"
+    );
+    lab.ready();
+    assert_eq!(lab.app.boot(MAC, None), Boot::LocalDisk);
+    assert!(matches!(lab.app.boot("52:54:00:77:00:02", None), Boot::Stop { .. }));
+    assert!(lab.app.knows_card(MAC) && !lab.app.knows_card("52:54:00:77:00:02"));
+}
+
+#[test]
+fn without_an_image_an_approved_machine_waits_with_the_reason() {
+    let lab = Lab::new(RULE);
+    let caller = lab.register("k1", MAC, "ram-1", Life::Ram, START);
+    let Order::Wait { why } = lab.app.orders(&caller, local()).unwrap().order else {
+        panic!("not a wait")
+    };
+    assert!(why.contains("there is no image debian-13"), "{why}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiting_machine_hears_of_its_approval_at_once() {
+    let lab = Lab::new("");
+    let caller = lab.register("k1", MAC, "ram-1", Life::Ram, START);
+    let first = lab.app.orders(&caller, local()).unwrap();
+    let wait = Duration::from_secs(30);
+    let unchanged = lab
+        .app
+        .next_orders(&caller, local(), Some(first.revision), wait)
+        .await
+        .unwrap();
+    assert_eq!(unchanged, first, "after the wait the same order comes back");
+    let (app, asking) = (Arc::clone(&lab.app), caller.clone());
+    let waiting = tokio::spawn(async move {
+        app.next_orders(&asking, local(), Some(first.revision), wait)
+            .await
+            .unwrap()
+    });
+    tokio::task::yield_now().await;
+    let before = tokio::time::Instant::now();
+    lab.app
+        .approve("node-001", &Approve::default(), "operator", START)
+        .unwrap();
+    assert_ne!(waiting.await.unwrap().revision, first.revision);
+    assert_eq!(tokio::time::Instant::now(), before, "not a moment later");
+}
+
+#[test]
+fn an_unapproved_machine_can_fetch_no_secret() {
+    let lab = Lab::new(RULE);
+    let home = lab.ready();
+    lab.app.keep_capsule(&home, &capsule(), START).unwrap();
+    // Another machine shows the same labels, as a liar would.
+    let liar = lab.register("stolen", MAC, "ram-9", Life::Ram, START);
+    assert!(matches!(lab.app.capsule(&liar), Err(AppError::Forbidden(_))));
+    assert!(matches!(
+        lab.app.keep_capsule(&liar, &capsule(), START),
+        Err(AppError::Forbidden(_))
+    ));
+    let stranger = lab.register("k2", "52:54:00:77:00:02", "ram-1", Life::Ram, START);
+    assert!(matches!(lab.app.capsule(&stranger), Err(AppError::Forbidden(_))));
+    assert_eq!(lab.app.caller("nobody"), None);
+}
+
+#[test]
+fn a_rebuild_gives_the_capsule_back_once_it_installs_and_only_then() {
+    let lab = Lab::new(RULE);
+    let home = lab.ready();
+    lab.app.keep_capsule(&home, &capsule(), START).unwrap();
+    lab.app
+        .command("node-001", Command::Rebuild, "operator", START)
+        .unwrap();
+    let caller = lab.register("k2", MAC, "ram-2", Life::Ram, START);
+    assert!(lab.app.capsule(&caller).is_err(), "checking");
+    lab.say(&caller, "ram-2", 1, Event::Checked { findings: vec![] }, START);
+    lab.say(&caller, "ram-2", 2, Event::Wiped { discarded: true }, START);
+    assert_eq!(
+        lab.app.capsule(&caller).unwrap().name,
+        "node-001",
+        "the name that operators know it by"
+    );
+    lab.say(
+        &caller,
+        "ram-2",
+        3,
+        Event::Written {
+            bytes: 1,
+            milliseconds: 1,
+        },
+        START,
+    );
+    assert!(lab.app.capsule(&caller).is_err(), "installed");
+}
+
+#[test]
+fn a_machine_that_lies_in_ram_does_not_disturb_the_node_that_it_imitates() {
+    let lab = Lab::new(RULE);
+    let home = lab.ready();
+    lab.register("stolen", MAC, "ram-9", Life::Ram, START);
+    let order = |caller: &Caller| lab.app.orders(caller, local()).unwrap().order;
+    assert!(matches!(order(&home), Order::Serve(_)), "the node serves on");
+    lab.beat(&home, "disk-1", START + 1000);
+    assert_eq!(lab.app.summary("node-001", START + 1000).unwrap().liveness, "alive");
+    assert_eq!(lab.app.summary("node-001", START).unwrap().state, "ready");
+}
+
+#[test]
+fn progress_is_shown_while_it_is_of_the_present_start() {
+    let lab = Lab::new(RULE);
+    let caller = lab.register("k1", MAC, "ram-1", Life::Ram, START);
+    let progress = |boot: &str| Progress {
+        boot_id: boot.into(),
+        stage: Stage::Writing,
+        permille: 500,
+        detail: "half".into(),
+    };
+    lab.app.progress(&caller, FROM, progress("ram-0"), START);
+    assert_eq!(lab.app.summary("node-001", START).unwrap().progress, None);
+    lab.app.progress(&caller, FROM, progress("ram-1"), START);
+    assert_eq!(
+        lab.app.summary("node-001", START).unwrap().progress.unwrap().permille,
+        500
+    );
+    lab.register("k2", MAC, "ram-2", Life::Ram, START);
+    assert_eq!(
+        lab.app.summary("node-001", START).unwrap().progress,
+        None,
+        "a new start begins from nothing"
+    );
+}
+
+#[test]
+fn the_status_counts_nodes_and_names_what_a_person_should_look_at() {
+    let lab = Lab::new(RULE);
+    lab.ready();
+    lab.app.report(ServiceStatus {
+        name: "dhcp".into(),
+        detail: "pool is empty".into(),
+        ok: false,
+    });
+    let status = lab.app.status(START + 5_000);
+    assert_eq!((status.uptime, status.nodes["ready"]), (5, 1));
+    let warned = |words: &str| status.warnings.iter().any(|warning| warning.contains(words));
+    assert!(
+        warned("RAM environment") && warned("pool is empty"),
+        "{:?}",
+        status.warnings
+    );
+}
+
+#[test]
+fn watchers_hear_of_what_changes() {
+    let lab = Lab::new("");
+    let mut news = lab.app.subscribe();
+    let caller = lab.register("k1", MAC, "ram-1", Life::Ram, START);
+    assert_eq!(news.try_recv().unwrap(), Change::Node(caller.node));
+    let line = ServiceStatus {
+        name: "dhcp".into(),
+        detail: "fine".into(),
+        ok: true,
+    };
+    lab.app.report(line.clone());
+    lab.app.report(line);
+    assert_eq!(news.try_recv().unwrap(), Change::Services);
+    assert!(news.try_recv().is_err(), "the same line again is no news");
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Nodes and the server as people see them: what is stored and what is only known now, side by side.
+
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+
+use provisioner_api::{FirmwareType, Inventory, NodeDetail, NodeSummary, StatusReport};
+
+use super::{App, AppError};
+use crate::disks;
+use crate::lifecycle::State;
+use crate::presence::Seen;
+use crate::registry::Node;
+
+impl App {
+    /// All nodes, by name.
+    pub fn nodes(&self, now: i64) -> Vec<NodeSummary> {
+        let mut nodes: Vec<NodeSummary> = self
+            .registry
+            .nodes()
+            .iter()
+            .map(|node| self.summarise(node, now))
+            .collect();
+        nodes.sort_by(|a, b| a.name.cmp(&b.name));
+        nodes
+    }
+
+    /// One line of the list.
+    pub fn summary(&self, node: &str, now: i64) -> Result<NodeSummary, AppError> {
+        Ok(self.summarise(&*self.find(node)?, now))
+    }
+
+    /// One node, whole. Reads the database.
+    pub fn node(&self, node: &str, now: i64) -> Result<NodeDetail, AppError> {
+        let node = self.find(node)?;
+        let inventory = self.registry.inventory(&node.id)?;
+        let (disk, disk_reason) = self.disk(&node, &inventory);
+        Ok(NodeDetail {
+            summary: self.summarise(&node, now),
+            disk,
+            disk_reason,
+            compute: self.registry.report(&node.id)?,
+            load: self.presence.of(&node.id).and_then(|seen| seen.load),
+            profile: node.state.plan().map(|plan| plan.profile.clone()),
+            capsule: node.capsule,
+            installs: node.installs,
+            inventory,
+        })
+    }
+
+    /// How the server is.
+    pub fn status(&self, now: i64) -> StatusReport {
+        let services = self.services.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut nodes = BTreeMap::new();
+        let mut lost = 0_u64;
+        let mut failed = Vec::new();
+        for node in self.registry.nodes() {
+            *nodes.entry(node.state.word().to_owned()).or_insert(0) += 1;
+            let serves = matches!(node.state, State::Ready { .. } | State::Draining { .. });
+            if serves && self.liveness(&node, self.presence.of(&node.id).as_ref(), now) == "lost" {
+                lost += 1;
+            }
+            if let State::Failed { cause, .. } = &node.state {
+                failed.push(format!("{} failed: {cause}", node.name));
+            }
+        }
+        let mut warnings = self.images.warnings();
+        let missing = self
+            .config
+            .profiles
+            .values()
+            .filter_map(|profile| self.images.of_profile(profile).err());
+        warnings.extend(missing);
+        warnings.dedup();
+        warnings.extend(
+            services
+                .iter()
+                .filter(|s| !s.ok)
+                .map(|s| format!("{}: {}", s.name, s.detail)),
+        );
+        if lost > 0 {
+            warnings.push(format!(
+                "{lost} {} lost",
+                if lost == 1 { "node is" } else { "nodes are" }
+            ));
+        }
+        warnings.extend(failed);
+        StatusReport {
+            version: env!("CARGO_PKG_VERSION").into(),
+            site: self.config.site.clone(),
+            uptime: u64::try_from((now - self.started) / 1000).unwrap_or(0),
+            services,
+            nodes,
+            warnings,
+        }
+    }
+
+    fn summarise(&self, node: &Node, now: i64) -> NodeSummary {
+        let seen = self.presence.of(&node.id);
+        let outline = &node.outline;
+        NodeSummary {
+            id: node.id.clone(),
+            name: node.name.clone(),
+            state: node.state.word().into(),
+            reason: node.reason(),
+            liveness: self.liveness(node, seen.as_ref(), now).into(),
+            last_seen: seen.as_ref().map(|seen| seen.at).filter(|at| *at > 0),
+            address: seen
+                .as_ref()
+                .and_then(|seen| seen.from)
+                .map(|address| address.to_string()),
+            progress: seen.and_then(|seen| seen.progress),
+            model: outline.model.clone(),
+            mac: outline.mac.clone(),
+            firmware: firmware(outline.firmware).into(),
+            threads: outline.threads,
+            memory: outline.memory,
+            warnings: outline.warnings.clone(),
+        }
+    }
+
+    /// `alive`, `lost`, or `unknown` where silence says nothing: before the first word, and while a machine starts.
+    pub(crate) fn liveness(&self, node: &Node, seen: Option<&Seen>, now: i64) -> &'static str {
+        let lost_after = i64::try_from(self.config.nodes.lost_after.as_millis()).unwrap_or(i64::MAX);
+        let heard = seen.map(|seen| seen.at).filter(|at| *at > 0);
+        // Nobody could be heard before the server listened.
+        let silent = now - heard.unwrap_or(self.presence.started()) > lost_after;
+        let serves = matches!(node.state, State::Ready { .. } | State::Draining { .. });
+        let talks = !matches!(
+            node.state,
+            State::Rejected { .. } | State::Retired | State::Approved { .. } | State::Installing { written: true, .. }
+        );
+        match (silent, heard) {
+            (false, Some(_)) => "alive",
+            (true, _) if serves => "lost",
+            (true, Some(_)) if talks => "lost",
+            _ => "unknown",
+        }
+    }
+
+    /// The disk that approval has chosen or would choose, and why.
+    fn disk(&self, node: &Node, inventory: &Inventory) -> (Option<String>, String) {
+        if let Some(plan) = node.state.plan() {
+            return match disks::find(&plan.disk, inventory) {
+                Some(disk) => (
+                    Some(disk.name.clone()),
+                    format!("chosen at approval: {}", crate::events::disk(plan)),
+                ),
+                None => (
+                    None,
+                    format!(
+                        "{} was chosen at approval and is not there now",
+                        crate::events::disk(plan)
+                    ),
+                ),
+            };
+        }
+        // The default profile is one of the profiles: the configuration was checked.
+        let profile = self.config.profiles.get(&self.config.default_profile);
+        match profile.map(|profile| disks::choose(&self.disk_rule(profile), inventory)) {
+            Some(Ok(choice)) => (Some(choice.name), choice.why),
+            Some(Err(why)) => (None, why),
+            None => (None, "there is no default profile".into()),
+        }
+    }
+}
+
+fn firmware(firmware: FirmwareType) -> &'static str {
+    match firmware {
+        FirmwareType::Bios => "bios",
+        FirmwareType::Uefi32 => "uefi32",
+        FirmwareType::Uefi64 => "uefi64",
+    }
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+use provisioner_api::{DiskRef, FailCause};
+
+use super::*;
+use crate::lifecycle::{Attempt, Plan};
+
+const NO_RAM: &str = "import a RAM environment";
+
+fn every_state() -> Vec<(State, Boot)> {
+    let disk = DiskRef {
+        wwn: None,
+        serial: Some("S".into()),
+        by_path: None,
+        size: 1,
+    };
+    let plan = || Plan {
+        profile: "default".into(),
+        disk: disk.clone(),
+    };
+    let attempt = Attempt::default();
+    let cause = FailCause::NoDisk {
+        found: "nothing".into(),
+    };
+    vec![
+        (State::Enrolled, Boot::Discover),
+        (State::Rejected { why: "no".into() }, Boot::LocalDisk),
+        (
+            State::Approved {
+                plan: plan(),
+                attempt,
+                disk_starts: 0,
+            },
+            Boot::Discover,
+        ),
+        (State::Checking { plan: plan(), attempt }, Boot::Discover),
+        (State::Wiping { plan: plan(), attempt }, Boot::Discover),
+        (
+            State::Installing {
+                plan: plan(),
+                attempt,
+                written: false,
+            },
+            Boot::Discover,
+        ),
+        (
+            State::Installing {
+                plan: plan(),
+                attempt,
+                written: true,
+            },
+            Boot::LocalDisk,
+        ),
+        (State::Ready { plan: plan() }, Boot::LocalDisk),
+        (State::Draining { plan: plan() }, Boot::LocalDisk),
+        (State::Failed { plan: plan(), cause }, Boot::Discover),
+        (State::Retired, Boot::LocalDisk),
+    ]
+}
+
+#[test]
+fn each_state_boots_what_it_should() {
+    for (state, boot) in every_state() {
+        assert_eq!(decide(Card::Of(&state), None), boot, "{state}");
+    }
+    assert_eq!(decide(Card::Unknown, None), Boot::Discover);
+}
+
+#[test]
+fn without_a_ram_environment_nodes_still_boot_their_disks_and_the_others_are_told_why() {
+    for (state, boot) in every_state() {
+        let expected = match boot {
+            Boot::LocalDisk => Boot::LocalDisk,
+            _ => Boot::Stop { why: NO_RAM.into() },
+        };
+        assert_eq!(decide(Card::Of(&state), Some(NO_RAM)), expected, "{state}");
+    }
+    assert_eq!(decide(Card::Unknown, Some(NO_RAM)), Boot::Stop { why: NO_RAM.into() });
+}

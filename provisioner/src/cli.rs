@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The command line: what can be asked, and how answers look to people (tables) and programs (`--json`).
+//!
+//! Every command but `serve`, `init` and `check-config` speaks to the running provisioner over its control socket
+//! and knows nothing that the API does not tell.
+
+use std::future::Future;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
+
+use crate::api_client::Client;
+use crate::config::Config;
+
+pub mod check;
+mod handover;
+pub mod image;
+pub mod init;
+pub mod node;
+pub mod status;
+pub mod token;
+mod words;
+
+/// Turns donated PCs into compute nodes: answers DHCP, TFTP and HTTP, and remembers every machine.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub struct Arguments {
+    /// Configuration file; absent options have working defaults [default: /etc/gleaner/gleaner.toml, if it is there]
+    #[arg(long, short, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Answer in JSON, for programs
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What can be asked.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server until it is told to stop
+    Serve,
+    /// Read the configuration and say what it means, or what is wrong with it
+    CheckConfig,
+    /// Make the folders, the example configuration, the server's key and the first API token
+    Init(Init),
+    /// See and steer machines
+    #[command(subcommand)]
+    Node(Node),
+    /// Import and list node images and RAM environments
+    #[command(subcommand)]
+    Image(Image),
+    /// Make, list and revoke tokens for programs that use the API over the network
+    #[command(subcommand)]
+    Token(Token),
+    /// Say how the running server is
+    Status,
+}
+
+/// What `init` makes.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Trust this key to sign images (a minisign .pub file); may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub trust: Vec<PathBuf>,
+}
+
+/// What can be asked of nodes.
+#[derive(Debug, Subcommand)]
+pub enum Node {
+    /// List all machines that ever registered
+    List,
+    /// Show one machine: what it is made of, what lies on its disks, what it offers
+    Show {
+        /// Name or id
+        name: String,
+    },
+    /// Allow a machine's disk to be wiped and installed
+    Approve(Approve),
+    /// Turn a machine away; it boots its own disk
+    Reject {
+        /// Name or id
+        name: String,
+        /// Why, for its screen
+        #[arg(long, default_value = "an operator does not want it")]
+        why: String,
+    },
+    /// Wipe and install a node again, once; it comes back as itself
+    Rebuild {
+        /// Name or id
+        name: String,
+    },
+    /// Try again after a failure
+    Retry {
+        /// Name or id
+        name: String,
+    },
+    /// Take a machine out of the cluster for good; its key stops working
+    Retire {
+        /// Name or id
+        name: String,
+    },
+    /// Give a node no new work
+    Drain {
+        /// Name or id
+        name: String,
+    },
+    /// Give a draining node work again
+    Undrain {
+        /// Name or id
+        name: String,
+    },
+    /// Tell what happened, to one machine or to all
+    Events {
+        /// Name or id; all machines if absent
+        name: Option<String>,
+        /// How many, the newest
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
+}
+
+/// What an approval may say.
+#[derive(Debug, Args)]
+pub struct Approve {
+    /// Name or id
+    pub name: String,
+    /// What it becomes [default: the default profile]
+    #[arg(long)]
+    pub profile: Option<String>,
+    /// A new name, also its host name
+    #[arg(long = "name", value_name = "NAME")]
+    pub rename: Option<String>,
+    /// The disk to use, by kernel name, serial number, wwn or path [default: the profile's rule chooses]
+    #[arg(long)]
+    pub disk: Option<String>,
+    /// Do not ask, whatever lies on the disk
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// What can be asked of images.
+#[derive(Debug, Subcommand)]
+pub enum Image {
+    /// List node images and what is wrong with them
+    List,
+    /// Verify a folder that `images build` made and take it into the store
+    Import {
+        /// The folder, of a node image or of a RAM environment
+        folder: PathBuf,
+    },
+}
+
+/// What can be asked of tokens.
+#[derive(Debug, Subcommand)]
+pub enum Token {
+    /// Make a token; its secret is shown once
+    Create {
+        /// A name for the list
+        name: String,
+    },
+    /// List tokens, without their secrets
+    List,
+    /// Make a token invalid
+    Revoke {
+        /// Its name
+        name: String,
+    },
+}
+
+/// The client of the provisioner that this configuration describes.
+fn client(config: &Config) -> Client {
+    Client::new(config.paths.control_socket())
+}
+
+/// Runs a conversation with the provisioner to its end.
+fn talk<T>(conversation: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime
+        .context("starting to speak to the provisioner")?
+        .block_on(conversation)
+}
+
+/// Prints a value for a program, or what `words` makes of it for a person.
+fn answer<T: Serialize>(value: &T, json: bool, words: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
+    if json {
+        println!(
+            "{}",
+            serde_json::to_string_pretty(value).context("writing the answer as JSON")?
+        );
+    } else {
+        println!("{}", words(value));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Arguments;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Arguments::command().debug_assert();
+    }
+}

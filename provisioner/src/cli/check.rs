@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `provisioner check-config`: what the configuration means. What is wrong with it was said by reading it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::answer;
+use super::words::table;
+use crate::config::Config;
+
+/// The configuration in a few lines.
+#[derive(Debug, Serialize)]
+struct Meaning {
+    site: String,
+    interfaces: Vec<String>,
+    dhcp: String,
+    ports: BTreeMap<&'static str, u16>,
+    state: String,
+    default_profile: String,
+    profiles: BTreeMap<String, String>,
+    auto_approve: Vec<String>,
+}
+
+/// Says what it means.
+pub fn run(config: &Config, json: bool) -> anyhow::Result<()> {
+    answer(&meaning(config), json, in_words)
+}
+
+fn meaning(config: &Config) -> Meaning {
+    let ports = &config.ports;
+    Meaning {
+        site: config.site.clone(),
+        interfaces: config.interfaces.clone(),
+        dhcp: format!("{:?}", config.dhcp.mode).to_lowercase(),
+        ports: BTreeMap::from([
+            ("dhcp", ports.dhcp),
+            ("tftp", ports.tftp),
+            ("ntp", ports.ntp),
+            ("http", ports.http),
+            ("api", ports.api),
+        ]),
+        state: config.paths.state.display().to_string(),
+        default_profile: config.default_profile.clone(),
+        profiles: config
+            .profiles
+            .iter()
+            .map(|(name, profile)| (name.clone(), profile.image.clone()))
+            .collect(),
+        auto_approve: config.rules.iter().map(|rule| rule.name.clone()).collect(),
+    }
+}
+
+fn in_words(meaning: &Meaning) -> String {
+    let or = |words: String, none: &str| if words.is_empty() { none.to_owned() } else { words };
+    let ports: Vec<_> = meaning
+        .ports
+        .iter()
+        .map(|(name, port)| format!("{name} {port}"))
+        .collect();
+    let profiles: Vec<_> = meaning
+        .profiles
+        .iter()
+        .map(|(name, image)| format!("{name} (image {image})"))
+        .collect();
+    let rows = [
+        ("site", meaning.site.clone()),
+        (
+            "interfaces",
+            or(meaning.interfaces.join(", "), "every one with an IPv4 address"),
+        ),
+        ("DHCP", meaning.dhcp.clone()),
+        ("ports", ports.join(", ")),
+        ("state", meaning.state.clone()),
+        (
+            "profiles",
+            format!("{}; default {}", profiles.join(", "), meaning.default_profile),
+        ),
+        (
+            "approved by rule",
+            or(
+                meaning.auto_approve.join(", "),
+                "nothing: a person approves every machine",
+            ),
+        ),
+    ];
+    table(
+        &["the configuration is good", ""],
+        rows.map(|(what, value)| vec![what.to_owned(), value]),
+    )
+}

@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `provisioner node …`: machines, for people.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+
+use anyhow::{Context, bail};
+use provisioner_api::{Approve as Approval, Disk, EventEntry, NodeDetail, NodeSummary, Reject, Stage};
+
+use super::words::{ago, memory, moment, now, plain, table};
+use super::{Approve, Node, answer, client, talk};
+use crate::api_client::{Client, segment};
+use crate::config::{Config, size_in_words};
+use crate::disks;
+
+/// Carries out a command.
+pub fn run(config: &Config, command: &Node, json: bool) -> anyhow::Result<()> {
+    let client = client(config);
+    match command {
+        Node::List => list(&client, json),
+        Node::Show { name } => show(&client, name, json),
+        Node::Approve(approve) => self::approve(&client, approve, json),
+        Node::Reject { name, why } => reject(&client, name, why, json),
+        Node::Rebuild { name } => tell(&client, name, "rebuild", json),
+        Node::Retry { name } => tell(&client, name, "retry", json),
+        Node::Retire { name } => tell(&client, name, "retire", json),
+        Node::Drain { name } => tell(&client, name, "drain", json),
+        Node::Undrain { name } => tell(&client, name, "undrain", json),
+        Node::Events { name, limit } => events(&client, name.as_deref(), *limit, json),
+    }
+}
+
+fn list(client: &Client, json: bool) -> anyhow::Result<()> {
+    let nodes: Vec<NodeSummary> = talk(client.get("/api/v1/nodes"))?;
+    answer(&nodes, json, |nodes| nodes_in_words(nodes, now()))
+}
+
+fn show(client: &Client, name: &str, json: bool) -> anyhow::Result<()> {
+    let node = detail(client, name)?;
+    answer(&node, json, |node| node_in_words(node, now()))
+}
+
+fn approve(client: &Client, approve: &Approve, json: bool) -> anyhow::Result<()> {
+    let node = detail(client, &approve.name)?;
+    if !approve.yes {
+        confirm(&node, approve.disk.as_deref())?;
+    }
+    let approval = Approval {
+        profile: approve.profile.clone(),
+        name: approve.rename.clone(),
+        disk: approve.disk.clone(),
+    };
+    let path = format!("/api/v1/nodes/{}/approve", segment(&approve.name));
+    let node: NodeDetail = talk(client.post(&path, &approval))?;
+    answer(&node, json, now_in_words)
+}
+
+fn reject(client: &Client, name: &str, why: &str, json: bool) -> anyhow::Result<()> {
+    let path = format!("/api/v1/nodes/{}/reject", segment(name));
+    let node: NodeDetail = talk(client.post(&path, &Reject { why: why.into() }))?;
+    answer(&node, json, now_in_words)
+}
+
+/// Gives an order that takes no words.
+fn tell(client: &Client, name: &str, verb: &str, json: bool) -> anyhow::Result<()> {
+    let path = format!("/api/v1/nodes/{}/{verb}", segment(name));
+    let node: NodeDetail = talk(client.post(&path, &serde_json::json!({})))?;
+    answer(&node, json, now_in_words)
+}
+
+fn events(client: &Client, name: Option<&str>, limit: u32, json: bool) -> anyhow::Result<()> {
+    let of = name.map(|name| format!("&node={}", segment(name))).unwrap_or_default();
+    let events: Vec<EventEntry> = talk(client.get(&format!("/api/v1/events?limit={limit}{of}")))?;
+    answer(&events, json, |events| events_in_words(events))
+}
+
+fn detail(client: &Client, name: &str) -> anyhow::Result<NodeDetail> {
+    talk(client.get(&format!("/api/v1/nodes/{}", segment(name))))
+}
+
+/// Shows what would be lost, and asks, unless there is nothing to lose.
+fn confirm(node: &NodeDetail, named: Option<&str>) -> anyhow::Result<()> {
+    let Some(disk) = chosen(node, named) else {
+        // The server refuses with the reason; nothing can be lost.
+        return Ok(());
+    };
+    if disks::is_empty(disk) {
+        return Ok(());
+    }
+    let name = &node.summary.name;
+    let holds = format!(
+        "{name}: {} holds {}",
+        disk_in_words(disk),
+        plain(&disk.contents.summary)
+    );
+    if !std::io::stdin().is_terminal() {
+        bail!("{holds}; all of it would be lost: add --yes if that is meant");
+    }
+    println!("{holds}.\n{}", partitions_in_words(disk));
+    print!("All of it will be lost. Type the node's name to go on: ");
+    std::io::stdout().flush().context("asking")?;
+    let mut typed = String::new();
+    std::io::stdin().read_line(&mut typed).context("reading the answer")?;
+    if typed.trim() != name {
+        bail!("nothing was changed");
+    }
+    Ok(())
+}
+
+/// The disk that an approval would use.
+fn chosen<'a>(node: &'a NodeDetail, named: Option<&str>) -> Option<&'a Disk> {
+    let Some(named) = named else {
+        return node
+            .inventory
+            .disks
+            .iter()
+            .find(|disk| node.disk.as_deref() == Some(&disk.name));
+    };
+    node.inventory.disks.iter().find(|disk| disks::answers_to(disk, named))
+}
+
+fn nodes_in_words(nodes: &[NodeSummary], now: i64) -> String {
+    if nodes.is_empty() {
+        return "No machine has registered yet: plug one into the switch and press its power button.".into();
+    }
+    let rows = nodes.iter().map(|node| {
+        vec![
+            node.name.clone(),
+            state_in_words(node),
+            doing(node),
+            node.last_seen.map_or_else(|| "never".into(), |then| ago(then, now)),
+            node.model.clone(),
+            node.threads.to_string(),
+            memory(node.memory),
+            node.address.clone().unwrap_or_default(),
+        ]
+    });
+    let mut text = table(
+        &["NAME", "STATE", "DOING", "SEEN", "MODEL", "CPUS", "RAM", "ADDRESS"],
+        rows,
+    );
+    for node in nodes {
+        for warning in &node.warnings {
+            let _ = write!(text, "\n{}: {}", node.name, plain(warning));
+        }
+    }
+    text
+}
+
+fn state_in_words(node: &NodeSummary) -> String {
+    if node.liveness == "lost" {
+        format!("{}, lost", node.state)
+    } else {
+        node.state.clone()
+    }
+}
+
+/// How far it is, or what it waits for.
+fn doing(node: &NodeSummary) -> String {
+    // A node that serves is at nothing that ends.
+    match node
+        .progress
+        .as_ref()
+        .filter(|progress| progress.stage != Stage::Serving)
+    {
+        Some(progress) => format!("{} % {}", progress.permille / 10, progress.detail),
+        None => node.reason.clone(),
+    }
+}
+
+fn now_in_words(node: &NodeDetail) -> String {
+    let node = &node.summary;
+    let why = if node.reason.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", plain(&node.reason))
+    };
+    format!("{} is {}{why}", node.name, node.state)
+}
+
+fn node_in_words(node: &NodeDetail, now: i64) -> String {
+    let summary = &node.summary;
+    let cpu = &node.inventory.cpu;
+    let kvm = match &cpu.kvm {
+        provisioner_api::Kvm::Usable => "KVM usable".into(),
+        provisioner_api::Kvm::Unusable { why } => format!("no KVM: {why}"),
+    };
+    let mut lines = vec![
+        ("state", format!("{} {}", state_in_words(summary), doing(summary))),
+        ("id", summary.id.clone()),
+        ("model", summary.model.clone()),
+        (
+            "processor",
+            format!("{}, {} threads, x86-64-v{}, {kvm}", cpu.model, cpu.threads, cpu.level),
+        ),
+        ("memory", memory(node.inventory.memory)),
+        (
+            "firmware",
+            format!("{}, Secure Boot {:?}", summary.firmware, node.inventory.secure_boot).to_lowercase(),
+        ),
+        ("address", summary.address.clone().unwrap_or_else(|| "unknown".into())),
+        (
+            "seen",
+            summary.last_seen.map_or_else(|| "never".into(), |then| ago(then, now)),
+        ),
+        ("profile", node.profile.clone().unwrap_or_else(|| "none yet".into())),
+        ("installs", node.installs.to_string()),
+        ("capsule", if node.capsule { "kept" } else { "none yet" }.into()),
+    ];
+    for nic in &node.inventory.nics {
+        lines.push(("card", nic_in_words(nic)));
+    }
+    for disk in &node.inventory.disks {
+        lines.push(("disk", format!("{}: {}", disk_in_words(disk), disk.contents.summary)));
+    }
+    lines.push((
+        "chosen disk",
+        format!("{} {}", node.disk.as_deref().unwrap_or("none"), node.disk_reason),
+    ));
+    lines.extend(compute_in_words(node));
+    lines.extend(summary.warnings.iter().map(|warning| ("warning", warning.clone())));
+    table(
+        &[&summary.name, ""],
+        lines.into_iter().map(|(what, value)| vec![what.to_owned(), value]),
+    )
+}
+
+fn compute_in_words(node: &NodeDetail) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    if let Some(compute) = &node.compute {
+        let by = &compute.hypervisor;
+        lines.push((
+            "offers",
+            format!(
+                "{} {} ({}), {}",
+                by.name, by.version, by.virtualization, compute.cpu_baseline
+            ),
+        ));
+        for check in &compute.checks {
+            lines.push((
+                if check.passed { "ok" } else { "not ok" },
+                format!("{}: {}", check.name, check.detail),
+            ));
+        }
+    }
+    if let Some(load) = &node.load {
+        let used = format!(
+            "{} of {} RAM, {} guests",
+            memory(load.memory_used),
+            memory(load.memory_total),
+            load.guests
+        );
+        lines.push(("load", format!("{:.0} % of its processors, {used}", load.cpu * 100.0)));
+    }
+    lines
+}
+
+fn nic_in_words(nic: &provisioner_api::Nic) -> String {
+    let mut words = format!(
+        "{} {} {}",
+        nic.name,
+        nic.mac,
+        nic.driver.as_deref().unwrap_or("no driver")
+    );
+    match (nic.link, nic.speed) {
+        (true, Some(speed)) => drop(write!(words, ", {speed} Mbit/s")),
+        (true, None) => words.push_str(", link"),
+        (false, _) => words.push_str(", no link"),
+    }
+    if nic.booted {
+        words.push_str(", booted from");
+    }
+    if let Some(port) = &nic.switch_port {
+        let _ = write!(
+            words,
+            ", at {} port {}",
+            port.system.as_deref().unwrap_or(&port.chassis),
+            port.port
+        );
+    }
+    words
+}
+
+fn disk_in_words(disk: &Disk) -> String {
+    let model = disk.model.as_deref().unwrap_or("unknown model");
+    let serial = disk.serial.as_deref().unwrap_or("no serial");
+    plain(&format!(
+        "{} ({model}, {}, {serial})",
+        disk.name,
+        size_in_words(disk.size)
+    ))
+}
+
+fn partitions_in_words(disk: &Disk) -> String {
+    let rows = disk.contents.partitions.iter().map(|part| {
+        vec![
+            part.number.to_string(),
+            size_in_words(part.size),
+            part.kind.clone(),
+            part.filesystem.clone().unwrap_or_default(),
+            part.label.clone().unwrap_or_default(),
+        ]
+    });
+    table(&["NR", "SIZE", "KIND", "FILE SYSTEM", "LABEL"], rows)
+}
+
+fn events_in_words(events: &[EventEntry]) -> String {
+    if events.is_empty() {
+        return "Nothing has happened yet.".into();
+    }
+    let rows = events.iter().map(|event| {
+        vec![
+            moment(event.at),
+            event.node.clone().unwrap_or_default(),
+            event.kind.clone(),
+            event.detail.clone(),
+            event.actor.clone(),
+        ]
+    });
+    table(&["WHEN", "NODE", "WHAT", "", "BY"], rows)
+}

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the site wants: one TOML file in three shapes.
+//!
+//! `written` is the file as people write it (every option may be absent); `validate` lays it over the defaults and
+//! makes a [`Config`] of it: no strings that stand for something else, no `Option` without meaning.
+//! Nothing here opens a socket or looks at the network; what a value means is decided where it is used.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::disks::DiskRule;
+use crate::rules::Rule;
+
+mod validate;
+mod written;
+
+/// Where the configuration is looked for when nobody says.
+const FILE: &str = "/etc/gleaner/gleaner.toml";
+
+/// The file that lists every option with its default.
+pub const EXAMPLE: &str = include_str!("../gleaner.example.toml");
+
+/// Everything the site wants, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Name of the site, shown on machines' screens and the page.
+    pub site: String,
+    /// Where things lie.
+    pub paths: Paths,
+    /// Interfaces to serve, by name; empty means every one with an IPv4 address but the loopback.
+    pub interfaces: Vec<String>,
+    /// DHCP.
+    pub dhcp: Dhcp,
+    /// Ports.
+    pub ports: Ports,
+    /// Whether to answer SNTP where nothing else on this machine does.
+    pub ntp: bool,
+    /// Nodes.
+    pub nodes: Nodes,
+    /// Kernel arguments of the RAM environment, besides those that node-init needs.
+    pub ram_kernel_args: String,
+    /// What nodes can become, by name.
+    pub profiles: BTreeMap<String, Profile>,
+    /// The profile of an approval that names none; always one of `profiles`.
+    pub default_profile: String,
+    /// Rules that approve without a person, in the order of the file; the first that fits decides.
+    pub rules: Vec<Rule>,
+    /// Logging.
+    pub log: Log,
+}
+
+impl Config {
+    /// Reads the file; without one that is named, the usual one if it is there, and defaults if it is not.
+    pub fn load(file: Option<&Path>) -> Result<Self> {
+        let usual = Path::new(FILE);
+        let path = file.unwrap_or(usual);
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && file.is_none() => String::new(),
+            Err(error) => return Err(error).with_context(|| format!("reading the configuration {}", path.display())),
+        };
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        Self::parse(&text, folder.unwrap_or(Path::new("."))).with_context(|| format!("in {}", path.display()))
+    }
+
+    /// Means what a file with this text in this folder says.
+    pub fn parse(text: &str, folder: &Path) -> Result<Self> {
+        validate::validate(toml::from_str(text)?, folder)
+    }
+}
+
+impl Paths {
+    /// Public keys of those whose images are used: `*.pub`.
+    pub fn trusted_keys(&self) -> PathBuf {
+        self.config.join("trusted-keys")
+    }
+
+    /// Where the command line reaches the running server.
+    pub fn control_socket(&self) -> PathBuf {
+        self.run.join("control.sock")
+    }
+}
+
+/// Where things lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    /// Folder of the configuration; trusted keys are in its `trusted-keys`.
+    pub config: PathBuf,
+    /// Database, images, the server's key.
+    pub state: PathBuf,
+    /// The control socket.
+    pub run: PathBuf,
+}
+
+/// DHCP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dhcp {
+    /// How to behave beside other servers.
+    pub mode: DhcpMode,
+    /// First and last address to lease; the upper half of the interface's network if absent.
+    pub pool: Option<(Ipv4Addr, Ipv4Addr)>,
+    /// How long a lease lasts.
+    pub lease_time: Duration,
+    /// Gateway to announce; none if absent.
+    pub gateway: Option<Ipv4Addr>,
+    /// DNS servers to announce; none if empty.
+    pub dns: Vec<Ipv4Addr>,
+}
+
+/// How DHCP behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DhcpMode {
+    /// Full where nobody else answers, proxy beside another server, decided again for ever.
+    Auto,
+    /// Leases addresses, whoever else does.
+    Full,
+    /// Adds boot information to another server's leases.
+    Proxy,
+    /// Silent.
+    Off,
+}
+
+/// Ports; 0 lets the kernel choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// DHCP server, UDP.
+    pub dhcp: u16,
+    /// TFTP, UDP.
+    pub tftp: u16,
+    /// SNTP, UDP.
+    pub ntp: u16,
+    /// Plain HTTP: boot scripts, files, the status page.
+    pub http: u16,
+    /// HTTPS: node and operator API.
+    pub api: u16,
+}
+
+/// How nodes are named and watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nodes {
+    /// Host name of new nodes; the run of `#` becomes a number with at least as many digits.
+    pub name_pattern: String,
+    /// Time between heartbeats.
+    pub heartbeat: Duration,
+    /// Silence after which a node counts as lost.
+    pub lost_after: Duration,
+    /// Time that an installed system has to come home before it counts as a failure.
+    pub first_boot_timeout: Duration,
+}
+
+/// What a node becomes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// Name of the image.
+    pub image: String,
+    /// Version of the image; the newest if absent.
+    pub version: Option<String>,
+    /// Which disk.
+    pub disk: DiskRule,
+    /// Bytes of the root partition; the rest of the disk if absent.
+    pub root_size: Option<u64>,
+    /// Kernel arguments to add.
+    pub kernel_args: String,
+    /// Keys that may log in as root, `authorized_keys` lines.
+    pub ssh_keys: Vec<String>,
+    /// Time zone.
+    pub timezone: String,
+    /// Bridge for guests; `None` leaves the network alone.
+    pub bridge: Option<String>,
+    /// What the node serves as.
+    pub role: String,
+    /// Time servers besides the provisioner.
+    pub ntp: Vec<String>,
+}
+
+/// Logging.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// For people or for programs.
+    pub format: LogFormat,
+    /// A filter in the notation of `tracing_subscriber`: `info`, `provisioner=debug`.
+    pub filter: String,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One line of words.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A size as people say it: "500 GB", decimal as on a disk's label.
+pub fn size_in_words(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [
+        (1_000_000_000_000, "TB"),
+        (1_000_000_000, "GB"),
+        (1_000_000, "MB"),
+        (1_000, "kB"),
+    ];
+    for (unit, name) in UNITS {
+        if bytes >= unit {
+            let tenths = bytes / (unit / 10);
+            return match tenths % 10 {
+                // "500 GB", but "1.5 TB": past ten a tenth says nothing to a person.
+                tenth if tenth > 0 && tenths < 100 => format!("{}.{tenth} {name}", tenths / 10),
+                _ => format!("{} {name}", tenths / 10),
+            };
+        }
+    }
+    format!("{bytes} bytes")
+}
+
+/// Whether a word can be a host name: RFC 1123 section 2.1, lower case, one label.
+pub fn is_host_name(word: &str) -> bool {
+    let alphabet = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let inside = !word.starts_with('-') && !word.ends_with('-');
+    (1..=63).contains(&word.len()) && inside && word.chars().all(alphabet)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The example is the documentation: it must say the truth, and all of it.
+
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::disks::Choose;
+
+const FOLDER: &str = "/etc/gleaner";
+
+fn parse(text: &str) -> Result<Config> {
+    Config::parse(text, Path::new(FOLDER))
+}
+
+/// The example with every commented option switched on.
+fn everything() -> String {
+    let on = |line: &str| {
+        let option = line
+            .strip_prefix('#')
+            .filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '['));
+        option.unwrap_or(line).to_owned()
+    };
+    EXAMPLE.lines().map(on).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_example_says_what_the_defaults_are() {
+    assert_eq!(parse(EXAMPLE).unwrap(), parse("").unwrap());
+}
+
+#[test]
+fn every_option_of_the_example_is_understood() {
+    let config = parse(&everything()).unwrap();
+    assert_eq!(config.rules.len(), 1);
+    assert_eq!(config.profiles["compute"].root_size, Some(40_000_000_000));
+    assert_eq!(
+        config.dhcp.pool,
+        Some(("192.0.2.128".parse().unwrap(), "192.0.2.254".parse().unwrap()))
+    );
+}
+
+#[test]
+fn every_option_that_is_read_is_in_the_example() {
+    let source = include_str!("written.rs");
+    let options = source.lines().filter_map(|line| {
+        let field = line.trim().strip_prefix("pub(super) ")?;
+        field.split_once(':').map(|(name, _)| name)
+    });
+    let example = everything();
+    for option in options {
+        let listed = [format!("\n{option} ="), format!("[{option}"), format!("[[{option}")];
+        assert!(
+            listed.iter().any(|form| example.contains(form)),
+            "{option} is not in the example"
+        );
+    }
+}
+
+#[test]
+fn a_mistake_is_named_with_its_option() {
+    let refused = |text: &str, word: &str| {
+        let error = format!("{:#}", parse(text).unwrap_err());
+        assert!(error.contains(word), "{text}: {error}");
+    };
+    refused("sight = \"x\"", "sight");
+    refused("[dhcp]\nmode = \"loud\"", "loud");
+    refused("[dhcp]\npool = \"192.0.2.9-192.0.2.1\"", "dhcp.pool");
+    refused("[nodes]\nheartbeat = \"often\"", "nodes.heartbeat");
+    refused("[nodes]\nheartbeat = \"20s\"\nlost_after = \"5s\"", "nodes.lost_after");
+    refused("[nodes]\nname = \"Node ##\"", "nodes.name");
+    refused("[profiles.a]\ndisk = \"fastest\"", "profiles.a.disk");
+    refused("[profiles.a]\nroot_size = \"40 parsecs\"", "profiles.a.root_size");
+    refused("[profiles.a]\ntimezone = \"../../etc\"", "profiles.a.timezone");
+    refused(
+        "[profiles.a]\nbridge = \"a-bridge-with-a-long-name\"",
+        "profiles.a.bridge",
+    );
+    refused("[profiles.a]\nssh_keys = [\"a\\nb\"]", "profiles.a.ssh_keys");
+    refused("[profiles.a]\nrole = \"toaster\"", "profiles.a.role");
+    refused("default_profile = \"b\"\n[profiles.a]", "profiles.b");
+    refused("[[auto_approve]]\nname = \"r\"\nprofile = \"b\"", "profiles.b");
+    refused("ram_kernel_args = \"a\\nb\"", "ram_kernel_args");
+}
+
+#[test]
+fn one_profile_is_the_default_one() {
+    let config = parse("[profiles.storage]\ndisk = \"serial:XYZ\"").unwrap();
+    assert_eq!(config.default_profile, "storage");
+    assert_eq!(config.profiles["storage"].disk.choose, Choose::Serial("XYZ".into()));
+}

@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: Apache-2.0
+//! From what is written to what is meant: defaults are filled in, words become values, and what cannot be meant is
+//! said with the name of its option.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::written::{self, Written};
+use super::{Config, Dhcp, DhcpMode, Log, LogFormat, Nodes, Paths, Ports, Profile};
+use crate::disks::{Choose, DiskRule};
+use crate::rules::{Conditions, Rule};
+
+/// The serial line for machines without a screen, the screen for everybody else; few kernel messages between
+/// what node-init writes large; and a root file system that may fill more than half of the RAM, or a machine with too
+/// little dies unpacking, before anything can say so.
+const RAM_KERNEL_ARGS: &str = "console=ttyS0,115200 console=tty0 loglevel=4 rootfstype=ramfs";
+/// The profile that is there when the file defines none.
+const PROFILE: &str = "compute";
+/// The image that this repository's recipe builds.
+const IMAGE: &str = "debian-13";
+/// One heartbeat in ten seconds costs a node 0.3 % of a core at most.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Four heartbeats: one may be lost on a busy wire, three are not.
+const LOST_AFTER: Duration = Duration::from_secs(45);
+/// A slow disk checks itself, grows its file system and starts libvirt in a few minutes; software-virtualized in ten.
+const FIRST_BOOT: Duration = Duration::from_mins(20);
+/// Long enough that a node keeps its address over a lunch break of the server, short enough that strangers'
+/// addresses come back the same day.
+const LEASE_TIME: Duration = Duration::from_hours(4);
+
+/// Means what is written. `folder` is where the file lies.
+pub(super) fn validate(written: Written, folder: &Path) -> Result<Config> {
+    let profiles = profiles(written.profiles)?;
+    let default_profile = match (written.default_profile, profiles.len()) {
+        (Some(name), _) => name,
+        // A file that defines one profile means that one.
+        (None, 1) => profiles.keys().next().cloned().unwrap_or_default(),
+        (None, _) => PROFILE.into(),
+    };
+    ensure!(
+        profiles.contains_key(&default_profile),
+        "default_profile: there is no [profiles.{default_profile}]"
+    );
+    let rules = written.auto_approve.into_iter().map(|rule| self::rule(rule, &profiles));
+    Ok(Config {
+        site: written.site.unwrap_or_else(|| "Gleaner".into()),
+        paths: paths(written.paths, folder),
+        interfaces: written.interfaces.unwrap_or_default(),
+        dhcp: dhcp(&written.dhcp)?,
+        ports: ports(&written.ports),
+        ntp: written.ntp.unwrap_or(true),
+        nodes: nodes(written.nodes)?,
+        ram_kernel_args: one_line(
+            "ram_kernel_args",
+            written.ram_kernel_args.unwrap_or_else(|| RAM_KERNEL_ARGS.into()),
+        )?,
+        default_profile,
+        rules: rules.collect::<Result<_>>()?,
+        profiles,
+        log: log(written.log),
+    })
+}
+
+fn paths(written: written::Paths, folder: &Path) -> Paths {
+    // systemd makes the folders and names them (systemd.exec(5)); several are separated by colons.
+    let systemd = |variable: &str| {
+        let named = std::env::var(variable).ok()?;
+        named
+            .split(':')
+            .next()
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from)
+    };
+    Paths {
+        config: written.config.unwrap_or_else(|| folder.to_owned()),
+        state: written
+            .state
+            .or_else(|| systemd("STATE_DIRECTORY"))
+            .unwrap_or_else(|| "/var/lib/gleaner".into()),
+        run: written
+            .run
+            .or_else(|| systemd("RUNTIME_DIRECTORY"))
+            .unwrap_or_else(|| "/run/gleaner".into()),
+    }
+}
+
+fn dhcp(written: &written::Dhcp) -> Result<Dhcp> {
+    Ok(Dhcp {
+        mode: match written.mode {
+            None | Some(written::Mode::Auto) => DhcpMode::Auto,
+            Some(written::Mode::Full) => DhcpMode::Full,
+            Some(written::Mode::Proxy) => DhcpMode::Proxy,
+            Some(written::Mode::Off) => DhcpMode::Off,
+        },
+        pool: written.pool.as_deref().map(pool).transpose()?,
+        lease_time: time("dhcp.lease_time", written.lease_time.as_deref(), LEASE_TIME)?,
+        gateway: written.gateway,
+        dns: written.dns.clone().unwrap_or_default(),
+    })
+}
+
+fn pool(text: &str) -> Result<(Ipv4Addr, Ipv4Addr)> {
+    let bounds = text.split_once('-').and_then(|(first, last)| {
+        let bounds: (Ipv4Addr, Ipv4Addr) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        (bounds.0 <= bounds.1).then_some(bounds)
+    });
+    bounds.with_context(|| format!("dhcp.pool: {text:?} is not like \"192.0.2.100-192.0.2.200\""))
+}
+
+fn ports(written: &written::Ports) -> Ports {
+    Ports {
+        dhcp: written.dhcp.unwrap_or(67),
+        tftp: written.tftp.unwrap_or(69),
+        ntp: written.ntp.unwrap_or(123),
+        http: written.http.unwrap_or(8080),
+        api: written.api.unwrap_or(8443),
+    }
+}
+
+fn nodes(written: written::Nodes) -> Result<Nodes> {
+    let name_pattern = written.name.unwrap_or_else(|| "node-###".into());
+    let hashes = name_pattern.trim_matches(|c| c != '#');
+    // RFC 1123 section 2.1: letters, digits and dashes, and a name does not begin or end with a dash.
+    let letters = name_pattern
+        .chars()
+        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '#');
+    ensure!(
+        letters && !hashes.is_empty() && hashes.chars().all(|c| c == '#') && name_pattern.len() <= 50,
+        "nodes.name: {name_pattern:?} is not like \"node-###\" (lower case letters, digits, dashes, one run of #)"
+    );
+    ensure!(
+        !name_pattern.starts_with('-') && !name_pattern.ends_with('-'),
+        "nodes.name: no dash at either end"
+    );
+    let heartbeat = time("nodes.heartbeat", written.heartbeat.as_deref(), HEARTBEAT)?;
+    let lost_after = time(
+        "nodes.lost_after",
+        written.lost_after.as_deref(),
+        LOST_AFTER.max(heartbeat * 3),
+    )?;
+    ensure!(
+        heartbeat >= Duration::from_secs(1),
+        "nodes.heartbeat: at least one second"
+    );
+    ensure!(
+        lost_after > heartbeat,
+        "nodes.lost_after: must be longer than nodes.heartbeat"
+    );
+    let first_boot_timeout = time(
+        "nodes.first_boot_timeout",
+        written.first_boot_timeout.as_deref(),
+        FIRST_BOOT,
+    )?;
+    Ok(Nodes {
+        name_pattern,
+        heartbeat,
+        lost_after,
+        first_boot_timeout,
+    })
+}
+
+fn profiles(written: BTreeMap<String, written::Profile>) -> Result<BTreeMap<String, Profile>> {
+    if written.is_empty() {
+        let profile = profile(PROFILE, written::Profile::default())?;
+        return Ok(BTreeMap::from([(PROFILE.to_owned(), profile)]));
+    }
+    written
+        .into_iter()
+        .map(|(name, written)| {
+            let profile = profile(&name, written)?;
+            Ok((name, profile))
+        })
+        .collect()
+}
+
+fn profile(name: &str, written: written::Profile) -> Result<Profile> {
+    let option = |option: &str| format!("profiles.{name}.{option}");
+    let keys = written.ssh_keys.unwrap_or_default();
+    for key in &keys {
+        ensure!(
+            !key.trim().is_empty() && !key.chars().any(char::is_control),
+            "{}: one line of authorized_keys each",
+            option("ssh_keys")
+        );
+    }
+    Ok(Profile {
+        image: written.image.unwrap_or_else(|| IMAGE.into()),
+        version: written.version,
+        disk: DiskRule {
+            choose: choose(&option("disk"), written.disk.as_deref().unwrap_or("smallest"))?,
+            min_size: written
+                .disk_min
+                .as_deref()
+                .map_or(Ok(0), |text| size(&option("disk_min"), text))?,
+        },
+        root_size: written
+            .root_size
+            .as_deref()
+            .map(|text| size(&option("root_size"), text))
+            .transpose()?,
+        kernel_args: one_line(&option("kernel_args"), written.kernel_args.unwrap_or_default())?,
+        ssh_keys: keys,
+        timezone: timezone(&option("timezone"), written.timezone)?,
+        bridge: bridge(&option("bridge"), written.bridge)?,
+        role: role(&option("role"), written.role)?,
+        ntp: written.ntp.unwrap_or_default(),
+    })
+}
+
+fn choose(option: &str, text: &str) -> Result<Choose> {
+    Ok(match text.split_once(':') {
+        Some(("serial", serial)) if !serial.is_empty() => Choose::Serial(serial.into()),
+        Some(("by-path", path)) if !path.is_empty() => Choose::ByPath(path.into()),
+        None if text == "smallest" => Choose::Smallest,
+        None if text == "largest" => Choose::Largest,
+        None if text == "only" => Choose::Only,
+        _ => bail!("{option}: {text:?} is none of smallest, largest, only, serial:…, by-path:…"),
+    })
+}
+
+fn timezone(option: &str, written: Option<String>) -> Result<String> {
+    let zone = written.unwrap_or_else(|| "UTC".into());
+    // It becomes part of a path on the node.
+    let good = zone.split('/').all(|part| {
+        !part.is_empty()
+            && part
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '+'))
+    });
+    ensure!(good, "{option}: {zone:?} is not like \"Europe/Vienna\"");
+    Ok(zone)
+}
+
+fn bridge(option: &str, written: Option<String>) -> Result<Option<String>> {
+    let name = written.unwrap_or_else(|| "br0".into());
+    // IFNAMSIZ is 16 with the closing zero.
+    let good = name.len() <= 15 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    ensure!(
+        good,
+        "{option}: {name:?} is no name for an interface (15 letters, digits, dashes at most)"
+    );
+    Ok((!name.is_empty()).then_some(name))
+}
+
+fn role(option: &str, written: Option<String>) -> Result<String> {
+    let role = written.unwrap_or_else(|| "libvirt".into());
+    ensure!(
+        role == "libvirt",
+        "{option}: {role:?} is not known; this version knows libvirt"
+    );
+    Ok(role)
+}
+
+fn rule(written: written::Rule, profiles: &BTreeMap<String, Profile>) -> Result<Rule> {
+    let name = written.name;
+    let option = |option: &str| format!("auto_approve {name:?}: {option}");
+    if let Some(profile) = &written.profile {
+        ensure!(
+            profiles.contains_key(profile),
+            "{}: there is no [profiles.{profile}]",
+            option("profile")
+        );
+    }
+    let size = |what: &str, text: Option<String>| text.map(|text| size(&option(what), &text)).transpose();
+    let when = Conditions {
+        manufacturer: written.manufacturer,
+        product: written.product,
+        memory_min: size("memory_min", written.memory_min)?,
+        disk_min: size("disk_min", written.disk_min)?,
+        cpu_64bit: written.cpu_64bit,
+        kvm: written.kvm,
+        mac_prefix: written.mac_prefix.map(|prefix| prefix.to_lowercase().replace('-', ":")),
+        firmware: written.firmware,
+        disks_empty: written.disks_empty,
+    };
+    Ok(Rule {
+        profile: written.profile,
+        when,
+        name,
+    })
+}
+
+fn log(written: written::Log) -> Log {
+    Log {
+        format: match written.format {
+            None | Some(written::Format::Pretty) => LogFormat::Pretty,
+            Some(written::Format::Json) => LogFormat::Json,
+        },
+        filter: written.filter.unwrap_or_else(|| "info".into()),
+    }
+}
+
+fn time(option: &str, text: Option<&str>, default: Duration) -> Result<Duration> {
+    let Some(text) = text else { return Ok(default) };
+    let parsed = text
+        .parse::<jiff::SignedDuration>()
+        .ok()
+        .and_then(|span| Duration::try_from(span).ok());
+    parsed
+        .filter(|span| !span.is_zero())
+        .with_context(|| format!("{option}: {text:?} is not a time like \"90s\", \"15m\" or \"1h 30m\""))
+}
+
+/// Bytes from "40 GB" (decimal, as on a disk's label) or "512 MiB".
+pub(super) fn size(option: &str, text: &str) -> Result<u64> {
+    let text = text.trim();
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let factor: Option<u64> = match unit.trim() {
+        "B" => Some(1),
+        "MB" => Some(1_000_000),
+        "GB" => Some(1_000_000_000),
+        "TB" => Some(1_000_000_000_000),
+        "MiB" => Some(1 << 20),
+        "GiB" => Some(1 << 30),
+        "TiB" => Some(1 << 40),
+        _ => None,
+    };
+    let bytes = number
+        .parse::<u64>()
+        .ok()
+        .zip(factor)
+        .and_then(|(number, factor)| number.checked_mul(factor));
+    bytes.with_context(|| format!("{option}: {text:?} is not a size like \"40 GB\" or \"512 MiB\""))
+}
+
+/// Kernel arguments become part of one line of a boot script.
+fn one_line(option: &str, text: String) -> Result<String> {
+    ensure!(!text.chars().any(char::is_control), "{option}: must be one line");
+    Ok(text)
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The configuration as people write it: every option may be absent, sizes and times are words.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use provisioner_api::FirmwareType;
+use serde::Deserialize;
+
+/// The file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Written {
+    pub(super) site: Option<String>,
+    pub(super) interfaces: Option<Vec<String>>,
+    pub(super) ntp: Option<bool>,
+    pub(super) ram_kernel_args: Option<String>,
+    pub(super) default_profile: Option<String>,
+    pub(super) paths: Paths,
+    pub(super) dhcp: Dhcp,
+    pub(super) ports: Ports,
+    pub(super) nodes: Nodes,
+    pub(super) profiles: BTreeMap<String, Profile>,
+    pub(super) auto_approve: Vec<Rule>,
+    pub(super) log: Log,
+}
+
+/// `[paths]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Paths {
+    pub(super) config: Option<PathBuf>,
+    pub(super) state: Option<PathBuf>,
+    pub(super) run: Option<PathBuf>,
+}
+
+/// `[dhcp]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Dhcp {
+    pub(super) mode: Option<Mode>,
+    pub(super) pool: Option<String>,
+    pub(super) lease_time: Option<String>,
+    pub(super) gateway: Option<Ipv4Addr>,
+    pub(super) dns: Option<Vec<Ipv4Addr>>,
+}
+
+/// `dhcp.mode`
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Mode {
+    Auto,
+    Full,
+    Proxy,
+    Off,
+}
+
+/// `[ports]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Ports {
+    pub(super) dhcp: Option<u16>,
+    pub(super) tftp: Option<u16>,
+    pub(super) ntp: Option<u16>,
+    pub(super) http: Option<u16>,
+    pub(super) api: Option<u16>,
+}
+
+/// `[nodes]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Nodes {
+    pub(super) name: Option<String>,
+    pub(super) heartbeat: Option<String>,
+    pub(super) lost_after: Option<String>,
+    pub(super) first_boot_timeout: Option<String>,
+}
+
+/// `[profiles.NAME]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Profile {
+    pub(super) image: Option<String>,
+    pub(super) version: Option<String>,
+    pub(super) disk: Option<String>,
+    pub(super) disk_min: Option<String>,
+    pub(super) root_size: Option<String>,
+    pub(super) kernel_args: Option<String>,
+    pub(super) ssh_keys: Option<Vec<String>>,
+    pub(super) timezone: Option<String>,
+    pub(super) bridge: Option<String>,
+    pub(super) role: Option<String>,
+    pub(super) ntp: Option<Vec<String>>,
+}
+
+/// `[[auto_approve]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rule {
+    pub(super) name: String,
+    pub(super) profile: Option<String>,
+    pub(super) manufacturer: Option<String>,
+    pub(super) product: Option<String>,
+    pub(super) memory_min: Option<String>,
+    pub(super) disk_min: Option<String>,
+    pub(super) cpu_64bit: Option<bool>,
+    pub(super) kvm: Option<bool>,
+    pub(super) mac_prefix: Option<String>,
+    pub(super) firmware: Option<FirmwareType>,
+    pub(super) disks_empty: Option<bool>,
+}
+
+/// `[log]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Log {
+    pub(super) format: Option<Format>,
+    pub(super) filter: Option<String>,
+}
+
+/// `log.format`
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Format {
+    Pretty,
+    Json,
+}

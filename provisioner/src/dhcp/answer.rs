@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a packet is answered: bytes in, bytes and a destination out, silence is a value.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pxe::Mac;
+use pxe::bootfile::{self, Bootfile};
+use pxe::dhcp::{Destination, Kind, Network, Reply, ReplyKind, Request, Terms, Unusable};
+use pxe::lease::{Refusal, Table};
+
+use crate::leases::Record;
+use crate::network::watch::{News, Watch};
+use crate::network::{Files, Interface, Notice, Sighting, Sightings};
+
+/// A segment that we serve.
+pub(super) struct Segment {
+    pub(super) interface: Interface,
+    pub(super) network: Network,
+    /// Where clients find our scripts and loaders.
+    pub(super) server: bootfile::Server,
+    pub(super) table: Table,
+    /// First and last address of the table.
+    pub(super) pool: (Ipv4Addr, Ipv4Addr),
+    pub(super) watch: Watch,
+    /// Seconds.
+    pub(super) lease_time: u32,
+    /// The card that does not exist, in whose name we probe.
+    pub(super) probe: Mac,
+    /// Promises that must be durable before the answers go out.
+    pub(super) promises: Vec<Record>,
+    /// When a notice of a kind was given last: a flood of packets is no flood of notices.
+    pub(super) noticed: BTreeMap<&'static str, u64>,
+}
+
+/// Seconds between two notices of a kind.
+const NOTICE_EVERY: u64 = 60;
+
+/// Each segment in words, and whether it is well.
+pub(super) type Lines = Mutex<BTreeMap<Arc<str>, (String, bool)>>;
+
+/// Who is asked and told.
+pub(super) struct Around<'a> {
+    pub(super) files: &'a dyn Files,
+    pub(super) sightings: &'a dyn Sightings,
+    /// All segments, for the one line that DHCP has on the status page.
+    pub(super) lines: &'a Lines,
+}
+
+/// When it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Now {
+    /// Seconds since 1970, for leases.
+    pub(super) unix: u64,
+    /// Since the server started, for the watch.
+    pub(super) running: std::time::Duration,
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Outgoing {
+    pub(super) bytes: Vec<u8>,
+    pub(super) destination: Destination,
+    pub(super) mac: Mac,
+    /// For the log and the counter: `offer`, `ack`, `nak`.
+    pub(super) kind: &'static str,
+}
+
+/// What becomes of a client's wish.
+enum Outcome {
+    Offer(Ipv4Addr),
+    Ack(Ipv4Addr),
+    /// Settings only: it has an address already.
+    Settings,
+    Nak(Refusal),
+    Silence,
+}
+
+/// Answers one packet.
+pub(super) fn answer(
+    segment: &mut Segment,
+    around: &Around<'_>,
+    packet: &[u8],
+    now: Now,
+) -> Result<Option<Outgoing>, Unusable> {
+    let request = Request::parse(packet)?;
+    if request.client.mac == segment.probe {
+        // Our own question, which the kernel lets us hear too.
+        return Ok(None);
+    }
+    notice_foreign_choice(segment, around, &request, now);
+    if !segment.watch.may_lease() || !segment.serves(request.giaddr) {
+        return Ok(None);
+    }
+    let boot = bootfile::choose(&request.client, &segment.server, |file| {
+        around.files.get(file).is_some()
+    });
+    let outcome = decide(segment, around, &request, now.unix);
+    sight(segment, around, &request, &outcome, &boot, now.unix);
+    Ok(reply(segment, &request, &outcome, &boot))
+}
+
+/// What another server or its client tells about itself, in words for the list of events.
+pub(super) fn tell(segment: &Segment, around: &Around<'_>, news: Option<News>) {
+    let Some(news) = news else { return };
+    let kind = match news {
+        News::Alone => "dhcp-alone",
+        News::Beside(_) => "dhcp-beside",
+    };
+    let detail = segment.in_words();
+    around.sightings.notice(Notice { kind, detail });
+    segment.report(around);
+}
+
+impl Segment {
+    /// Brings the status page up to date.
+    pub(super) fn report(&self, around: &Around<'_>) {
+        // Every change is one insertion: a panic elsewhere leaves nothing half done behind.
+        let mut lines = around.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.insert(self.interface.name.clone(), (self.in_words(), self.watch.is_well()));
+        let words: Vec<&str> = lines.values().map(|(words, _)| words.as_str()).collect();
+        let ok = lines.values().all(|(_, ok)| *ok);
+        around.sightings.service("dhcp", words.join("; "), ok);
+    }
+
+    /// The segment in words, for a person.
+    pub(super) fn in_words(&self) -> String {
+        let (held, all) = self.table.usage();
+        let (first, last) = self.pool;
+        let Interface { name, address, .. } = &self.interface;
+        let doing = self.watch.in_words();
+        format!("{name} {address}, {doing}; {held} of {all} addresses from {first} to {last} are held")
+    }
+
+    /// Tells a person, but not the same thing all the time.
+    pub(super) fn notice(&mut self, around: &Around<'_>, kind: &'static str, detail: String, now: u64) {
+        let last = self.noticed.get(kind);
+        if last.is_none_or(|last| now.abs_diff(*last) >= NOTICE_EVERY) {
+            self.noticed.insert(kind, now);
+            around.sightings.notice(Notice { kind, detail });
+        }
+    }
+
+    /// Packets come from this segment, or through a relay that stands on it.
+    fn serves(&self, giaddr: Ipv4Addr) -> bool {
+        giaddr.is_unspecified() || self.interface.contains(giaddr)
+    }
+}
+
+fn notice_foreign_choice(segment: &mut Segment, around: &Around<'_>, request: &Request, now: Now) {
+    let (Kind::Request, Some(server)) = (request.kind, request.server) else {
+        return;
+    };
+    if server != segment.network.server {
+        let news = segment.watch.chosen(server, now.running);
+        tell(segment, around, news);
+    }
+}
+
+fn decide(segment: &mut Segment, around: &Around<'_>, request: &Request, now: u64) -> Outcome {
+    let mac = request.client.mac;
+    let known = around.sightings.is_known(mac);
+    match request.kind {
+        Kind::Discover => {
+            if let Some(address) = segment.table.offer(mac, known, request.requested, now) {
+                return Outcome::Offer(address);
+            }
+            exhausted(segment, around, known, now);
+            Outcome::Silence
+        }
+        Kind::Request => confirm(segment, request, known, now),
+        Kind::Decline => {
+            if let Some(address) = request.requested
+                && segment.table.decline(mac, address, now)
+            {
+                segment.promises.push(Record::Freed(address));
+                let detail = format!(
+                    "{mac} found {address} in use by somebody else on {}; look for a PC with a fixed address in the pool",
+                    segment.interface.name
+                );
+                segment.notice(around, "address-in-use", detail, now);
+            }
+            Outcome::Silence
+        }
+        Kind::Release => {
+            if segment.table.release(mac, request.ciaddr, now) {
+                segment.promises.push(Record::Freed(request.ciaddr));
+            }
+            // RFC 2131, 4.4.6: a release is not answered.
+            Outcome::Silence
+        }
+        // RFC 2131, 4.3.5: "The servers SHOULD unicast the DHCPACK reply to the address given in the 'ciaddr'
+        // field"; one that is not of this network is nobody's whom we could help.
+        Kind::Inform if segment.interface.contains(request.ciaddr) => Outcome::Settings,
+        Kind::Inform => Outcome::Silence,
+    }
+}
+
+/// A REQUEST: selecting (with a server), after a reboot (with a wish), renewing or rebinding (with an address in
+/// use). RFC 2131, 4.3.2.
+fn confirm(segment: &mut Segment, request: &Request, known: bool, now: u64) -> Outcome {
+    let mac = request.client.mac;
+    if request.server.is_some_and(|server| server != segment.network.server) {
+        segment.table.withdraw(mac);
+        return Outcome::Silence;
+    }
+    let renewing = !request.ciaddr.is_unspecified();
+    let wish = if renewing {
+        Some(request.ciaddr)
+    } else {
+        request.requested
+    };
+    let Some(address) = wish else { return Outcome::Silence };
+    if renewing && !segment.interface.contains(address) {
+        // Its answer would leave the segment for an address that anybody can write into a packet.
+        return Outcome::Silence;
+    }
+    match segment.table.bind(mac, known, address, segment.lease_time.into(), now) {
+        Ok(lease) => {
+            segment.promises.push(Record::Bound(lease));
+            Outcome::Ack(address)
+        }
+        // We are alone here, so nobody else can have promised that address: the client must ask anew.
+        Err(refusal) => Outcome::Nak(refusal),
+    }
+}
+
+fn exhausted(segment: &mut Segment, around: &Around<'_>, known: bool, now: u64) {
+    metrics::counter!("gleaner_dhcp_exhausted_total", "machine" => if known { "known" } else { "unknown" })
+        .increment(1);
+    let (held, all) = segment.table.usage();
+    let detail = format!(
+        "{}: no address is left for {} machines ({held} of {all} held); enlarge the pool, or look who takes so many",
+        segment.interface.name,
+        if known { "known" } else { "unknown" },
+    );
+    segment.notice(around, "pool-exhausted", detail, now);
+}
+
+fn sight(segment: &mut Segment, around: &Around<'_>, request: &Request, outcome: &Outcome, boot: &Bootfile, now: u64) {
+    let address = match *outcome {
+        Outcome::Offer(address) | Outcome::Ack(address) => address,
+        Outcome::Settings => request.ciaddr,
+        Outcome::Nak(_) | Outcome::Silence => return,
+    };
+    let told = match boot {
+        Bootfile::Nothing => String::new(),
+        Bootfile::Tftp(file) => (*file).to_owned(),
+        Bootfile::Url(url) => url.clone(),
+        Bootfile::Missing { why } => {
+            let detail = format!("{} wants to boot: {why}", request.client.mac);
+            segment.notice(around, "no-loader", detail, now);
+            why.clone()
+        }
+    };
+    let interface = segment.interface.name.clone();
+    around.sightings.seen(Sighting {
+        client: request.client,
+        interface,
+        address: Some(address),
+        told,
+    });
+}
+
+fn reply(segment: &Segment, request: &Request, outcome: &Outcome, boot: &Bootfile) -> Option<Outgoing> {
+    let terms = Some(Terms {
+        lease: segment.lease_time,
+    });
+    let refusal;
+    let (kind, address, terms, message, word) = match outcome {
+        Outcome::Offer(address) => (ReplyKind::Offer, *address, terms, "", "offer"),
+        Outcome::Ack(address) => (ReplyKind::Ack, *address, terms, "", "ack"),
+        Outcome::Settings => (ReplyKind::Ack, Ipv4Addr::UNSPECIFIED, None, "", "ack"),
+        Outcome::Nak(why) => {
+            refusal = why.to_string();
+            (ReplyKind::Nak, Ipv4Addr::UNSPECIFIED, None, refusal.as_str(), "nak")
+        }
+        Outcome::Silence => return None,
+    };
+    let reply = Reply {
+        kind,
+        address,
+        terms,
+        network: &segment.network,
+        boot,
+        message,
+    };
+    Some(Outgoing {
+        bytes: reply.encode(request),
+        destination: reply.destination(request),
+        mac: request.client.mac,
+        kind: word,
+    })
+}
+
+#[cfg(test)]
+mod tests;

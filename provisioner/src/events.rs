@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What happened to whom, in words: the list of events that people read.
+
+use provisioner_api::Life;
+
+use crate::lifecycle::{Event, Plan, State};
+
+/// Who did it: the node.
+pub const NODE: &str = "node";
+/// Who did it: the server's own clock.
+pub const PROVISIONER: &str = "provisioner";
+
+/// The short word of an event.
+pub fn kind(event: &Event) -> &'static str {
+    match event {
+        Event::Approve(_) => "approved",
+        Event::Reject { .. } => "rejected",
+        Event::Retry => "retried",
+        Event::Rebuild => "rebuild",
+        Event::Retire => "retired",
+        Event::Drain => "draining",
+        Event::Undrain => "undrained",
+        Event::Started(_) => "started",
+        Event::Checked => "checked",
+        Event::Wiped => "wiped",
+        Event::Written => "written",
+        Event::CameHome { .. } => "came-home",
+        Event::Failed(_) => "failed",
+        Event::Overdue => "overdue",
+    }
+}
+
+/// What an event was, and where it has led.
+pub fn detail(event: &Event, state: &State) -> String {
+    let what = match event {
+        Event::Approve(plan) => format!("to become {} on {}", plan.profile, disk(plan)),
+        Event::Reject { why } => why.clone(),
+        Event::Started(Life::Ram) => "from the network".into(),
+        Event::Started(Life::Installed) => "from its disk".into(),
+        Event::CameHome { passed: true } => "all checks passed".into(),
+        Event::CameHome { passed: false } => "with failing checks".into(),
+        Event::Failed(cause) => cause.to_string(),
+        Event::Overdue => "the installed system did not come home in time".into(),
+        Event::Retry
+        | Event::Rebuild
+        | Event::Retire
+        | Event::Drain
+        | Event::Undrain
+        | Event::Checked
+        | Event::Wiped
+        | Event::Written => String::new(),
+    };
+    let now = match state {
+        State::Failed { cause, .. } => format!("failed: {cause}"),
+        other => format!("now {other}"),
+    };
+    if what.is_empty() { now } else { format!("{what}; {now}") }
+}
+
+/// A disk as a plan names it.
+pub fn disk(plan: &Plan) -> String {
+    let disk = &plan.disk;
+    let name = disk.serial.as_ref().or(disk.wwn.as_ref()).or(disk.by_path.as_ref());
+    name.cloned().unwrap_or_else(|| "a disk without a name".into())
+}
+
+/// How much was written how fast.
+pub fn throughput(bytes: u64, milliseconds: u64) -> String {
+    let speed = bytes.saturating_mul(1000) / milliseconds.max(1);
+    let tenths = milliseconds / 100;
+    format!(
+        "{} MB in {}.{} s, {} MB/s",
+        bytes / 1_000_000,
+        tenths / 10,
+        tenths % 10,
+        speed / 1_000_000
+    )
+}

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The web edge: every path that the server answers, and on which of its three listeners.
+//!
+//! | listener | who speaks there | what is offered |
+//! |---|---|---|
+//! | plain HTTP | firmware, iPXE, node-init for images, people with a browser | boot, files, page, about |
+//! | HTTPS | nodes (client certificate), programs (bearer token) | node, operator, about |
+//! | control socket | the command line on this machine | operator, import, about |
+//!
+//! Handlers translate: a request becomes a question to [`App`], its answer becomes a response. They decide
+//! nothing. A GET changes no node's state.
+
+mod boot;
+mod extract;
+mod files;
+pub mod gate;
+mod images;
+pub mod listener;
+mod meta;
+mod node;
+mod observe;
+pub mod openapi;
+mod operator;
+mod problem;
+mod range;
+mod stream;
+mod ui;
+
+use std::sync::Arc;
+
+use axum::extract::DefaultBodyLimit;
+use axum::{Router, middleware};
+use provisioner_api::ServiceStatus;
+use tokio::net::{TcpListener, UnixListener};
+use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub use problem::{Fault, Kind};
+
+use crate::app::{App, AppError};
+use crate::live::{self, Hub};
+use gate::{Gate, Limits};
+use listener::Listener;
+
+/// Bodies are a few hundred bytes; those that may be larger say so at their route.
+const BODY: usize = 64 * 1024;
+/// An inventory of a server with 60 disks has some 60 KB; a capsule carries files of roles.
+const LARGE_BODY: usize = 1024 * 1024;
+
+/// What every handler may ask.
+#[derive(Clone, Debug)]
+pub struct Web {
+    /// The server.
+    pub app: Arc<App>,
+    /// News for the page and for programs that watch.
+    pub hub: Arc<Hub>,
+    /// Port of the TLS listener, for boot scripts; what the kernel chose where the configuration says 0.
+    pub api_port: u16,
+    /// Set when the server stops: long polls and streams end.
+    pub stop: CancellationToken,
+    pages: Arc<ui::Pages>,
+}
+
+/// The bound sockets.
+#[derive(Debug)]
+pub struct Sockets {
+    /// Plain HTTP.
+    pub http: TcpListener,
+    /// The API.
+    pub api: TcpListener,
+    /// The control socket.
+    pub control: UnixListener,
+}
+
+/// Answers on all listeners until `stop`, then lets requests under way finish.
+pub async fn run(app: Arc<App>, sockets: Sockets, stop: CancellationToken) -> anyhow::Result<()> {
+    crate::metrics::install();
+    let Sockets { http, api, control } = sockets;
+    let hub = Arc::new(Hub::new(app.started, live::PACE));
+    let web = Web {
+        app: app.clone(),
+        hub: hub.clone(),
+        api_port: api.local_addr()?.port(),
+        stop: stop.clone(),
+        pages: Arc::default(),
+    };
+    for (name, socket) in [("http", &http), ("api", &api)] {
+        app.report(ServiceStatus {
+            name: name.into(),
+            detail: socket.local_addr()?.to_string(),
+            ok: true,
+        });
+    }
+    let mut tls = (*app.key.tls).clone();
+    // What is spoken inside is for the listener to say.
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let serve = |listener, router| listener::serve(listener, router, Gate::new(Limits::default()), stop.clone());
+    tokio::join!(
+        serve(Listener::Plain(http), plain(web.clone())),
+        serve(Listener::Tls(api, Arc::new(tls)), tls_router(web.clone())),
+        serve(Listener::Control(control), self::control(web)),
+        hub.run(app, now, stop.clone()),
+    );
+    Ok(())
+}
+
+/// The routes of plain HTTP.
+pub fn plain(web: Web) -> Router {
+    finish(
+        boot_routes()
+            .merge(file_routes())
+            .merge(page_routes())
+            .merge(about_routes()),
+        web,
+    )
+}
+
+/// The routes of the TLS listener.
+pub fn tls_router(web: Web) -> Router {
+    let guarded = operator_routes().layer(middleware::from_fn_with_state(web.clone(), operator::need_token));
+    finish(node_routes().merge(guarded).merge(about_routes()), web)
+}
+
+/// The routes of the control socket.
+pub fn control(web: Web) -> Router {
+    finish(operator_routes().merge(control_routes()).merge(about_routes()), web)
+}
+
+/// What machines fetch before anything runs on them.
+fn boot_routes() -> OpenApiRouter<Web> {
+    OpenApiRouter::default().routes(routes!(boot::script))
+}
+
+/// Kernels, initramfs, loaders, images: nothing secret, everything signed or pinned.
+fn file_routes() -> OpenApiRouter<Web> {
+    OpenApiRouter::default()
+        .routes(routes!(images::loader))
+        .routes(routes!(images::ram))
+        .routes(routes!(images::image))
+}
+
+/// The status page, read-only.
+fn page_routes() -> OpenApiRouter<Web> {
+    OpenApiRouter::default()
+        .routes(routes!(ui::status))
+        .routes(routes!(ui::node))
+        .routes(routes!(ui::live))
+        .routes(routes!(ui::asset))
+}
+
+/// What nodes ask; the key of the client certificate says which node.
+fn node_routes() -> OpenApiRouter<Web> {
+    let large = || DefaultBodyLimit::max(LARGE_BODY);
+    OpenApiRouter::default()
+        .routes(routes!(node::time))
+        .merge(OpenApiRouter::default().routes(routes!(node::register)).layer(large()))
+        .routes(routes!(node::orders))
+        .routes(routes!(node::event))
+        .routes(routes!(node::progress))
+        .routes(routes!(node::heartbeat))
+        .merge(
+            OpenApiRouter::default()
+                .routes(routes!(node::capsule, node::keep_capsule))
+                .layer(large()),
+        )
+}
+
+/// What operators ask.
+fn operator_routes() -> OpenApiRouter<Web> {
+    OpenApiRouter::default()
+        .routes(routes!(operator::status))
+        .routes(routes!(operator::nodes))
+        .routes(routes!(operator::node))
+        .routes(routes!(operator::approve))
+        .routes(routes!(operator::reject))
+        .routes(routes!(operator::rebuild))
+        .routes(routes!(operator::retry))
+        .routes(routes!(operator::retire))
+        .routes(routes!(operator::drain))
+        .routes(routes!(operator::undrain))
+        .routes(routes!(operator::events))
+        .routes(routes!(stream::watch))
+        .routes(routes!(operator::images))
+}
+
+/// What only the command line on this machine may ask: it names folders of this machine and hands out tokens.
+fn control_routes() -> OpenApiRouter<Web> {
+    OpenApiRouter::default()
+        .routes(routes!(operator::import))
+        .routes(routes!(operator::tokens, operator::create_token))
+        .routes(routes!(operator::revoke_token))
+}
+
+/// What anybody may ask of the server itself.
+fn about_routes() -> OpenApiRouter<Web> {
+    OpenApiRouter::default()
+        .routes(routes!(meta::healthz))
+        .routes(routes!(meta::metrics))
+        .routes(routes!(meta::openapi))
+}
+
+/// All routes together, for their description.
+fn all_routes() -> OpenApiRouter<Web> {
+    boot_routes()
+        .merge(file_routes())
+        .merge(page_routes())
+        .merge(node_routes())
+        .merge(operator_routes())
+        .merge(control_routes())
+        .merge(about_routes())
+}
+
+/// What holds for every listener.
+fn finish(routes: OpenApiRouter<Web>, web: Web) -> Router {
+    Router::from(routes)
+        .fallback(problem::no_such_path)
+        .method_not_allowed_fallback(problem::no_such_method)
+        .layer(DefaultBodyLimit::max(BODY))
+        .layer(middleware::from_fn(observe::request))
+        .with_state(web)
+}
+
+/// The time of day, Unix milliseconds: this is the edge, where clocks are read.
+fn now() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+/// Asks the server something that waits for its disk.
+async fn blocking<T: Send + 'static>(
+    app: &Arc<App>,
+    ask: impl FnOnce(&App) -> Result<T, AppError> + Send + 'static,
+) -> Result<T, Fault> {
+    let app = app.clone();
+    match tokio::task::spawn_blocking(move || ask(&app)).await {
+        Ok(answer) => answer.map_err(Fault::from),
+        Err(error) => Err(Fault::internal(
+            &anyhow::Error::new(error).context("waiting for a request's work"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The boot script: carries the answer of [`crate::boot::decide`] to iPXE, however often it asks. Never steps state.
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use provisioner_api::{RamManifest, cmdline};
+use pxe::Mac;
+use pxe::bootfile::{self, Server};
+use pxe::ipxe::{Discover, LocalDisk, Stop, Text, Unfit, Word};
+use serde::Deserialize;
+
+use super::Web;
+use super::extract::Query;
+use super::listener::Peer;
+use super::problem::{Fault, Kind};
+use crate::boot::Boot;
+
+/// Seconds after which a stopped machine asks again: soon enough that nobody waits for it, seldom enough that a
+/// thousand of them are no load.
+const ASK_AGAIN: u32 = 30;
+/// Lines of a reason on a text screen of 25 lines.
+const WHY_LINES: usize = 8;
+
+/// What iPXE says of itself. It adds more (`platform`, `arch`), which nothing here depends on.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Asked {
+    /// Hardware address of the card, `52-54-00-77-00-01`.
+    mac: Option<String>,
+    /// SMBIOS UUID, where there is one.
+    uuid: Option<String>,
+}
+
+/// What a machine boots.
+#[utoipa::path(get, path = "/boot/ipxe", tag = "boot", params(Asked),
+    responses((status = 200, description = "An iPXE script", body = String, content_type = "text/plain")))]
+pub(super) async fn script(
+    State(web): State<Web>,
+    Extension(peer): Extension<Peer>,
+    Query(asked): Query<Asked>,
+) -> Result<Response, Fault> {
+    let local = peer
+        .local
+        .ok_or_else(|| Fault::new(Kind::BadRequest, "boot scripts are given out over TCP only"))?;
+    let std::net::IpAddr::V4(address) = local.ip().to_canonical() else {
+        return Err(Fault::new(
+            Kind::BadRequest,
+            "boot scripts are given out over IPv4 only",
+        ));
+    };
+    // A card that iPXE cannot name is still a machine that wants to boot: it is an unknown one.
+    let mac = asked
+        .mac
+        .as_deref()
+        .and_then(|text| text.parse::<Mac>().ok())
+        .filter(|mac| mac.is_card());
+    let uuid = asked.uuid.as_deref().filter(|uuid| is_uuid(uuid));
+    let boot = match mac {
+        Some(mac) => web.app.boot(&mac.to_string(), uuid),
+        None => web.app.boot("", uuid),
+    };
+    let server = Server {
+        address,
+        http_port: local.port(),
+    };
+    let machine = name(&web, mac, uuid);
+    let place = Place {
+        server,
+        machine: Text::new(&machine),
+        mac,
+        uuid,
+        api_port: web.api_port,
+    };
+    let (decision, script) = render(&web, &boot, &place).unwrap_or_else(|unfit| {
+        let why = format!("the boot script could not be made ({unfit}); look at the server's ram_kernel_args");
+        ("stop", place.stop(&why))
+    });
+    metrics::counter!("gleaner_boot_scripts_total", "decision" => decision).increment(1);
+    tracing::info!(machine, decision, "boot script");
+    Ok((
+        [
+            (header::CONTENT_TYPE, "text/plain; charset=us-ascii"),
+            (header::CACHE_CONTROL, "no-store"),
+        ],
+        script,
+    )
+        .into_response())
+}
+
+/// What the screen calls this machine: by its name if it is known without doubt, else by its card.
+fn name(web: &Web, mac: Option<Mac>, uuid: Option<&str>) -> String {
+    let Some(mac) = mac.map(|mac| mac.to_string()) else {
+        return "this machine".into();
+    };
+    match web.app.registry.by_card(&mac, uuid).as_slice() {
+        [node] => node.name.clone(),
+        _ => mac,
+    }
+}
+
+/// Where the script is read, and by whom.
+struct Place<'a> {
+    server: Server,
+    machine: Text,
+    mac: Option<Mac>,
+    uuid: Option<&'a str>,
+    api_port: u16,
+}
+
+impl Place<'_> {
+    /// The URL of this very script.
+    fn script(&self) -> String {
+        let mac = self.mac.map(|mac| format!("mac={}", mac.dashed()));
+        let uuid = self.uuid.map(|uuid| format!("uuid={uuid}"));
+        let query: Vec<String> = mac.into_iter().chain(uuid).collect();
+        format!(
+            "{}{}?{}",
+            self.server.base_url(),
+            bootfile::SCRIPT_PATH,
+            query.join("&")
+        )
+    }
+
+    fn stop(&self, why: &str) -> String {
+        // Addresses, hex digits and dashes: always a word. The root of the server is one in any case.
+        let script = Word::new(self.script()).or_else(|_| Word::new(self.server.base_url()));
+        script.map_or_else(
+            |_| "#!ipxe\nexit 1\n".to_owned(),
+            |script| {
+                Stop {
+                    server: self.server.address,
+                    machine: self.machine.clone(),
+                    why: Text::folded(why, WHY_LINES),
+                    wait: ASK_AGAIN,
+                    script,
+                }
+                .render()
+            },
+        )
+    }
+}
+
+fn render(web: &Web, boot: &Boot, place: &Place<'_>) -> Result<(&'static str, String), Unfit> {
+    match boot {
+        Boot::LocalDisk => {
+            let local_grub = Word::new(place.server.loader_url(bootfile::LOCAL_GRUB))?;
+            Ok((
+                "local-disk",
+                LocalDisk {
+                    machine: place.machine.clone(),
+                    local_grub,
+                }
+                .render(),
+            ))
+        }
+        Boot::Stop { why } => Ok(("stop", place.stop(why))),
+        Boot::Discover => match web.app.images.ram() {
+            Ok(ram) => {
+                let base = format!("{}/ram/{}", place.server.base_url(), ram.manifest.version);
+                let script = Discover {
+                    server: place.server.address,
+                    machine: place.machine.clone(),
+                    kernel: Word::new(format!("{base}/{}", RamManifest::KERNEL))?,
+                    initrd: Word::new(format!("{base}/{}", RamManifest::INITRD))?,
+                    mac: place.mac,
+                    arguments: Word::several(&arguments(web, place))?,
+                    script: Word::new(place.script())?,
+                };
+                Ok(("discover", script.render()))
+            }
+            // It was there when the decision was made: it is being replaced.
+            Err(why) => Ok(("stop", place.stop(&why))),
+        },
+    }
+}
+
+/// How node-init finds the controller and knows it, and what the site adds.
+fn arguments(web: &Web, place: &Place<'_>) -> String {
+    let (address, port, pin) = (place.server.address, place.api_port, &web.app.key.pin);
+    let configured = &web.app.config.ram_kernel_args;
+    format!(
+        "{}={address}:{port} {}={pin} {configured}",
+        cmdline::CONTROLLER,
+        cmdline::PIN
+    )
+}
+
+/// 8-4-4-4-12 hex digits: nothing else is looked up or put into a script.
+fn is_uuid(text: &str) -> bool {
+    let groups = [8, 4, 4, 4, 12];
+    text.split('-').count() == groups.len()
+        && text
+            .split('-')
+            .zip(groups)
+            .all(|(group, digits)| group.len() == digits && group.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn only_uuids_are_uuids() {
+        assert!(is_uuid("03000200-0400-0500-0006-000700080009"));
+        for text in [
+            "",
+            "-",
+            "----",
+            "03000200-0400-0500-0006-00070008000g",
+            "03000200-0400-0500-0006-000700080009-",
+        ] {
+            assert!(!is_uuid(text), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_passes_for_a_uuid_can_stand_in_a_script(text in any::<String>()) {
+            if is_uuid(&text) {
+                let word = Word::new(format!("http://192.0.2.1/?uuid={text}"));
+                prop_assert!(word.is_ok());
+            }
+        }
+    }
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Files for machines: loaders, the RAM environment, node images. Names come from the store, never from the path.
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method};
+use axum::response::Response;
+use provisioner_api::RamManifest;
+
+use super::Web;
+use super::extract::Path;
+use super::files::{self, Stored};
+use super::problem::{Fault, Kind};
+
+const BINARY: &str = "application/octet-stream";
+
+/// A loader of the RAM environment, for firmware that fetches over HTTP and for `local-grub.efi`.
+#[utoipa::path(get, path = "/loaders/{file}", tag = "files",
+    params(("file" = String, Path, description = "File name, `ipxe.efi`")),
+    responses((status = 200, description = "The loader", body = Vec<u8>, content_type = "application/octet-stream")))]
+pub(super) async fn loader(
+    State(web): State<Web>,
+    Path(name): Path<String>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Fault> {
+    let ram = web.app.images.ram().map_err(|why| Fault::new(Kind::NotFound, why))?;
+    let content = ram.loaders.get(&name).cloned();
+    let content = content.ok_or_else(|| Fault::new(Kind::NotFound, "the RAM environment has no such loader"))?;
+    let path = format!("{}/{name}", RamManifest::LOADERS);
+    let hash = ram
+        .manifest
+        .file(&path)
+        .map_or_else(String::new, |file| file.blake3.clone());
+    Ok(files::send_memory(
+        &Bytes::from_owner(content),
+        &hash,
+        BINARY,
+        &method,
+        &headers,
+    ))
+}
+
+/// Kernel and initramfs of a RAM environment.
+#[utoipa::path(get, path = "/ram/{version}/{file}", tag = "files",
+    params(("version" = String, Path, description = "Version"), ("file" = String, Path, description = "`vmlinuz` or `initrd`")),
+    responses(
+        (status = 200, description = "The file", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 206, description = "One range of it", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 304, description = "The caller has it already"),
+        (status = 416, description = "The range lies outside")))]
+pub(super) async fn ram(
+    State(web): State<Web>,
+    Path((version, name)): Path<(String, String)>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Fault> {
+    let ram = web
+        .app
+        .images
+        .ram_version(&version)
+        .filter(|_| name == RamManifest::KERNEL || name == RamManifest::INITRD);
+    let ram = ram.ok_or_else(|| {
+        Fault::new(
+            Kind::NotFound,
+            "there is no such RAM environment, or it has no such file",
+        )
+    })?;
+    usable(ram.problem.as_deref())?;
+    let entry = ram
+        .manifest
+        .file(&name)
+        .ok_or_else(|| Fault::new(Kind::NotFound, "the RAM environment has no such file"))?;
+    // The list, and each name in it, was checked by the store: it stays inside the folder.
+    let (path, hash) = (ram.folder.join(&entry.path), entry.blake3.clone());
+    let stored = open(path, Some(hash), BINARY).await?;
+    Ok(files::send(stored, &method, &headers))
+}
+
+/// A part of a node image: `manifest.json`, `manifest.json.minisig`, `chunks`.
+#[utoipa::path(get, path = "/images/{name}/{version}/{file}", tag = "files",
+    params(
+        ("name" = String, Path, description = "Name"), ("version" = String, Path, description = "Version"),
+        ("file" = String, Path, description = "`manifest.json`, `manifest.json.minisig` or `chunks`")),
+    responses(
+        (status = 200, description = "The file", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 206, description = "One range of it", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 304, description = "The caller has it already"),
+        (status = 416, description = "The range lies outside")))]
+pub(super) async fn image(
+    State(web): State<Web>,
+    Path((name, version, file)): Path<(String, String, String)>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Fault> {
+    let (file, content_type) = match file.as_str() {
+        "manifest.json" => ("manifest.json", "application/json"),
+        "manifest.json.minisig" => ("manifest.json.minisig", "text/plain"),
+        "chunks" => ("chunks", BINARY),
+        _ => {
+            return Err(Fault::new(
+                Kind::NotFound,
+                "an image has manifest.json, manifest.json.minisig and chunks",
+            ));
+        }
+    };
+    let image = web.app.images.image(&name, &version);
+    let image =
+        image.ok_or_else(|| Fault::new(Kind::NotFound, "there is no such image; see: provisioner image list"))?;
+    usable(image.problem.as_deref())?;
+    let stored = open(image.folder.join(file), None, content_type).await?;
+    Ok(files::send(stored, &method, &headers))
+}
+
+/// What must not be booted or installed is not given out either.
+fn usable(problem: Option<&str>) -> Result<(), Fault> {
+    problem.map_or(Ok(()), |why| Err(Fault::new(Kind::Conflict, why)))
+}
+
+/// Opens a file of the store. Without a content hash the tag is made of what changes when the store puts another
+/// file in its place (it writes a new one and renames): inode, size, time.
+async fn open(path: PathBuf, hash: Option<String>, content_type: &'static str) -> Result<Stored, Fault> {
+    let path = Arc::new(path);
+    let opened = {
+        let path = path.clone();
+        tokio::task::spawn_blocking(move || {
+            let file = File::open(path.as_path())?;
+            let about = file.metadata()?;
+            std::io::Result::Ok((file, about))
+        })
+        .await
+    };
+    let opened = opened.unwrap_or_else(|gone| Err(std::io::Error::other(gone)));
+    let (file, about) = opened.map_err(|error| {
+        let context = format!("opening {}", path.display());
+        Fault::internal(&anyhow::Error::new(error).context(context))
+    })?;
+    let hash = hash.unwrap_or_else(|| {
+        format!(
+            "{:x}-{:x}-{:x}.{:x}",
+            about.ino(),
+            about.size(),
+            about.mtime(),
+            about.mtime_nsec()
+        )
+    });
+    Ok(Stored {
+        file,
+        size: about.len(),
+        hash,
+        content_type,
+    })
+}

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The server: listens, remembers, decides what each machine boots and does.
+
+pub mod api_client;
+pub mod app;
+pub mod boot;
+pub mod cli;
+pub mod config;
+pub mod dhcp;
+pub mod disks;
+pub mod events;
+pub mod http;
+pub mod identity;
+pub mod images;
+pub mod leases;
+pub mod lifecycle;
+pub mod live;
+pub mod metrics;
+pub mod monitor;
+pub mod network;
+pub mod ntp;
+pub mod orders;
+pub mod presence;
+pub mod privileges;
+pub mod registry;
+pub mod rules;
+pub mod serve;
+pub mod sightings;
+pub mod tftp;
+pub mod tls;

@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The hub of news: what [`App::announce`] says goes to whoever watches, a few times a second.
+//!
+//! What is sent are not changes but the newest picture of what changed: losing an update loses nothing, and a
+//! watcher that is too slow is told to look at everything again instead of being buffered for. While nobody
+//! watches, nothing is read and nothing is rendered.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use provisioner_api::{NodeSummary, StatusReport};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{App, Change};
+
+/// Changes within this time travel together: four pictures a second look live, and a thousand nodes that
+/// report progress at once cost four renderings, not a thousand.
+pub const PACE: Duration = Duration::from_millis(250);
+/// Updates that a watcher may be behind (four seconds) before it is told to look at everything again.
+const BEHIND: usize = 16;
+/// Streams at once, page and programs together. A lab has a handful; each holds a connection and some 20 KB. More
+/// than one address may connect, so that no single machine takes the page from all others.
+const STREAMS: usize = 256;
+
+/// A picture of what changed.
+#[derive(Debug)]
+pub struct Update {
+    /// Rises with every change that the server announces; [`Hub::version`] after this update.
+    pub version: u64,
+    /// Nodes that changed or are new, as they are now.
+    pub nodes: Vec<Changed>,
+    /// Ids of nodes that are no longer there.
+    pub gone: Vec<String>,
+    /// The server, as it is now.
+    pub status: StatusReport,
+    /// When the picture was taken, Unix milliseconds.
+    pub taken: i64,
+    /// The same as text for the page, made once for all watchers, by the first that needs it.
+    pub page: OnceLock<Arc<str>>,
+}
+
+/// A node that changed.
+#[derive(Clone, Debug)]
+pub struct Changed {
+    /// As it is now.
+    pub node: NodeSummary,
+    /// Its state and liveness when watchers last heard of it; `None` if they did not since somebody watches.
+    pub was: Option<(String, String)>,
+}
+
+/// Collects what changed and tells those who watch.
+#[derive(Debug)]
+pub struct Hub {
+    version: AtomicU64,
+    updates: broadcast::Sender<Arc<Update>>,
+    places: Arc<Semaphore>,
+    pace: Duration,
+}
+
+/// One watcher's ear, and its place among all.
+#[derive(Debug)]
+pub struct Watch {
+    updates: broadcast::Receiver<Arc<Update>>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// What a watcher hears.
+#[derive(Clone, Debug)]
+pub enum Heard {
+    /// This changed.
+    Update(Arc<Update>),
+    /// Something was missed: look at everything again.
+    Missed,
+    /// The server stops.
+    Closed,
+}
+
+impl Hub {
+    /// A hub that nobody watches, with at least `pace` between two updates. `start` makes versions of an earlier life
+    /// of the server different from those of this one: the time will do.
+    pub fn new(start: i64, pace: Duration) -> Self {
+        Self {
+            // Thousandfold: faster than one change a microsecond no server announces them.
+            version: AtomicU64::new(start.unsigned_abs().saturating_mul(1000)),
+            updates: broadcast::channel(BEHIND).0,
+            places: Arc::new(Semaphore::new(STREAMS)),
+            pace,
+        }
+    }
+
+    /// Changes with every change; equal versions mean that nothing was missed.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Begins to watch, unless too many do already.
+    pub fn watch(&self) -> Option<Watch> {
+        let place = self.places.clone().try_acquire_owned().ok()?;
+        metrics::gauge!("gleaner_live_streams").set(taken(&self.places));
+        Some(Watch {
+            updates: self.updates.subscribe(),
+            _place: place,
+        })
+    }
+
+    /// Tells watchers what changed, until `stop`. `now` reads the clock, Unix milliseconds.
+    pub async fn run(&self, app: Arc<App>, now: fn() -> i64, stop: CancellationToken) {
+        let mut news = app.subscribe();
+        let mut changed = Collected::default();
+        let mut told = Told::new();
+        let mut due: Option<Instant> = None;
+        loop {
+            let pause = async {
+                match due {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                heard = news.recv() => {
+                    match heard {
+                        Ok(change) => changed.note(change),
+                        Err(broadcast::error::RecvError::Lagged(_)) => changed.everything = true,
+                        Err(broadcast::error::RecvError::Closed) => return,
+                    }
+                    self.version.fetch_add(1, Ordering::AcqRel);
+                    due = due.or_else(|| Some(Instant::now() + self.pace));
+                }
+                () = pause => {
+                    due = None;
+                    let changed = std::mem::take(&mut changed);
+                    if self.updates.receiver_count() > 0 {
+                        told = self.tell(&app, changed, told, now).await;
+                    } else {
+                        told.clear();
+                    }
+                }
+                () = stop.cancelled() => return,
+            }
+            metrics::gauge!("gleaner_live_streams").set(taken(&self.places));
+        }
+    }
+
+    async fn tell(&self, app: &Arc<App>, changed: Collected, mut told: Told, now: fn() -> i64) -> Told {
+        let version = self.version();
+        let app = app.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let update = changed.picture(&app, version, &mut told, now());
+            (update, told)
+        });
+        match read.await {
+            Ok((update, told)) => {
+                // No receiver is no error: the last one left in between.
+                let _ = self.updates.send(Arc::new(update));
+                told
+            }
+            Err(error) => {
+                tracing::warn!(%error, "reading what changed");
+                Told::new()
+            }
+        }
+    }
+}
+
+/// Places taken; there are few, so the number is exact.
+fn taken(places: &Semaphore) -> f64 {
+    u32::try_from(STREAMS - places.available_permits()).map_or(0.0, f64::from)
+}
+
+/// State and liveness of nodes, by id, as watchers heard of them last.
+type Told = HashMap<String, (String, String)>;
+
+/// What changed since the last update.
+#[derive(Debug, Default)]
+struct Collected {
+    nodes: BTreeSet<String>,
+    everything: bool,
+}
+
+impl Collected {
+    fn note(&mut self, change: Change) {
+        match change {
+            Change::Node(id) => {
+                self.nodes.insert(id);
+            }
+            // Both show in the status report, which goes along with every update.
+            Change::Images | Change::Services => {}
+        }
+    }
+
+    fn picture(self, app: &App, version: u64, told: &mut Told, taken: i64) -> Update {
+        // From a handful on, one pass over the list is cheaper than a look-up each.
+        const HANDFUL: usize = 32;
+        let nodes: Vec<NodeSummary> = if self.everything {
+            app.nodes(taken)
+        } else if self.nodes.len() > HANDFUL {
+            app.nodes(taken)
+                .into_iter()
+                .filter(|node| self.nodes.contains(&node.id))
+                .collect()
+        } else {
+            self.nodes.iter().filter_map(|id| app.summary(id, taken).ok()).collect()
+        };
+        let there: HashSet<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
+        let gone: Vec<String> = self
+            .nodes
+            .iter()
+            .filter(|id| !there.contains(id.as_str()))
+            .cloned()
+            .collect();
+        for id in &gone {
+            told.remove(id);
+        }
+        let mut changed = |node: NodeSummary| {
+            let was = told.insert(node.id.clone(), (node.state.clone(), node.liveness.clone()));
+            Changed { node, was }
+        };
+        let nodes = nodes.into_iter().map(&mut changed).collect();
+        Update {
+            version,
+            gone,
+            status: app.status(taken),
+            taken,
+            page: OnceLock::new(),
+            nodes,
+        }
+    }
+}
+
+impl Watch {
+    /// Waits for news.
+    pub async fn next(&mut self) -> Heard {
+        match self.updates.recv().await {
+            Ok(update) => Heard::Update(update),
+            Err(broadcast::error::RecvError::Lagged(_)) => {
+                metrics::counter!("gleaner_live_resyncs_total").increment(1);
+                // Everything is looked at again, so what is still queued is old.
+                self.updates = self.updates.resubscribe();
+                Heard::Missed
+            }
+            Err(broadcast::error::RecvError::Closed) => Heard::Closed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::images::ImageStore;
+    use crate::registry::Registry;
+    use crate::tls::ServerKey;
+
+    const HANG: Duration = Duration::from_secs(20);
+
+    /// A hub that runs on an app without nodes: whatever changes is gone.
+    fn start() -> (Arc<Hub>, Arc<App>, TempDir) {
+        let folder = TempDir::new().unwrap();
+        let app = App::new(
+            Config::parse("", folder.path()).unwrap(),
+            Registry::open(folder.path()).unwrap(),
+            ImageStore::open(folder.path(), folder.path()).unwrap(),
+            ServerKey::open_or_make(folder.path()).unwrap(),
+            0,
+        );
+        let hub = Arc::new(Hub::new(7, Duration::from_millis(1)));
+        let running = hub.clone();
+        let served = app.clone();
+        tokio::spawn(async move { running.run(served, || 0, CancellationToken::new()).await });
+        (hub, app, folder)
+    }
+
+    /// The hub hears of changes from its first poll on.
+    async fn listening(app: &App, hub: &Hub) {
+        let before = hub.version();
+        tokio::time::timeout(HANG, async {
+            while hub.version() == before {
+                app.announce(Change::Services);
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_watcher_that_falls_behind_is_told_to_look_at_everything_again() {
+        let (hub, app, _folder) = start();
+        listening(&app, &hub).await;
+        let mut slow = hub.watch().unwrap();
+        let mut quick = hub.watch().unwrap();
+        for number in 0..3 * BEHIND {
+            app.announce(Change::Node(format!("node-{number}")));
+            let heard = tokio::time::timeout(HANG, quick.next()).await.unwrap();
+            assert!(matches!(heard, Heard::Update(_)), "{heard:?}");
+        }
+        assert!(matches!(slow.next().await, Heard::Missed));
+        app.announce(Change::Node("the-last".into()));
+        loop {
+            match tokio::time::timeout(HANG, slow.next()).await.unwrap() {
+                Heard::Update(update) if update.gone.contains(&"the-last".to_owned()) => break,
+                Heard::Update(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_burst_of_changes_is_one_update() {
+        let (hub, app, _folder) = start();
+        listening(&app, &hub).await;
+        let mut watch = hub.watch().unwrap();
+        for number in 0..1000 {
+            app.announce(Change::Node(format!("node-{}", number % 10)));
+        }
+        let mut heard = 0;
+        let mut gone = BTreeSet::new();
+        while gone.len() < 10 {
+            let Heard::Update(update) = tokio::time::timeout(HANG, watch.next()).await.unwrap() else {
+                panic!()
+            };
+            gone.extend(update.gone.iter().cloned());
+            heard += 1;
+        }
+        assert!(heard <= 5, "{heard} updates");
+    }
+
+    #[tokio::test]
+    async fn a_version_says_whether_anything_was_missed_even_while_nobody_watched() {
+        let (hub, app, _folder) = start();
+        listening(&app, &hub).await;
+        let before = hub.version();
+        app.announce(Change::Node("node-1".into()));
+        tokio::time::timeout(HANG, async {
+            while hub.version() == before {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .unwrap();
+        assert_ne!(
+            Hub::new(8, PACE).version(),
+            Hub::new(7, PACE).version(),
+            "another life of the server"
+        );
+    }
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#![allow(clippy::unwrap_used)]
+
+use provisioner_api::{Event as Reported, Life};
+
+use super::*;
+use crate::app::tests::{Lab, NOW, WITH_RULE, report};
+
+const SECOND: i64 = 1000;
+const MINUTE: i64 = 60 * SECOND;
+
+fn count(lab: &Lab, kind: &str) -> usize {
+    lab.kinds().iter().filter(|word| *word == kind).count()
+}
+
+fn liveness(lab: &Lab, now: i64) -> String {
+    lab.app.summary("node-001", now).unwrap().liveness
+}
+
+#[test]
+fn a_node_that_misses_heartbeats_is_lost_and_back_when_it_is_back() {
+    let lab = Lab::new(WITH_RULE);
+    let caller = lab.ready();
+    lab.beat(&caller, "disk-1", NOW);
+    look(&lab.app, NOW + 40 * SECOND);
+    assert_eq!(
+        (liveness(&lab, NOW + 40 * SECOND).as_str(), count(&lab, "lost")),
+        ("alive", 0)
+    );
+    for second in 46..60 {
+        look(&lab.app, NOW + second * SECOND);
+    }
+    assert_eq!(
+        (liveness(&lab, NOW + MINUTE).as_str(), count(&lab, "lost")),
+        ("lost", 1)
+    );
+    assert_eq!(
+        lab.app.summary("node-001", NOW).unwrap().state,
+        "ready",
+        "a silence ends nothing"
+    );
+    lab.beat(&caller, "disk-1", NOW + 2 * MINUTE);
+    lab.beat(&caller, "disk-1", NOW + 2 * MINUTE + SECOND);
+    assert_eq!(
+        (liveness(&lab, NOW + 2 * MINUTE).as_str(), count(&lab, "back")),
+        ("alive", 1)
+    );
+}
+
+#[test]
+fn a_heartbeat_of_an_earlier_start_is_no_sign_of_life() {
+    let lab = Lab::new(WITH_RULE);
+    let caller = lab.ready();
+    lab.beat(&caller, "disk-0", NOW + 10 * MINUTE);
+    assert_eq!(liveness(&lab, NOW + 10 * MINUTE), "lost");
+}
+
+#[test]
+fn silence_while_the_server_was_down_is_not_held_against_a_node() {
+    let lab = Lab::new(WITH_RULE);
+    lab.ready();
+    let id = lab.app.registry.find("node-001").unwrap().id.clone();
+    lab.app.presence.forget(&id);
+    look(&lab.app, NOW + 30 * SECOND);
+    assert_eq!(
+        (liveness(&lab, NOW + 30 * SECOND).as_str(), count(&lab, "lost")),
+        ("unknown", 0)
+    );
+    look(&lab.app, NOW + 60 * SECOND);
+    assert_eq!(
+        (liveness(&lab, NOW + 60 * SECOND).as_str(), count(&lab, "lost")),
+        ("lost", 1)
+    );
+}
+
+#[test]
+fn an_installed_system_that_does_not_come_home_is_installed_again() {
+    let lab = Lab::new(WITH_RULE);
+    lab.written();
+    look(&lab.app, NOW + 19 * MINUTE);
+    assert_eq!(lab.app.summary("node-001", NOW).unwrap().state, "installing");
+    look(&lab.app, NOW + 21 * MINUTE);
+    assert_eq!(lab.app.summary("node-001", NOW).unwrap().state, "approved");
+    assert_eq!(count(&lab, "overdue"), 1);
+}
+
+#[test]
+fn a_system_that_is_home_with_failing_checks_fails_with_their_words() {
+    let lab = Lab::new(WITH_RULE);
+    lab.written();
+    let caller = lab.register("k1", "52:54:00:77:00:01", "disk-1", Life::Installed, NOW);
+    lab.say(&caller, "disk-1", 1, Reported::CameHome { report: report(false) }, NOW);
+    look(&lab.app, NOW + 21 * MINUTE);
+    assert_eq!(lab.app.summary("node-001", NOW).unwrap().state, "approved");
+    let events = lab.app.events(None, None, 100).unwrap();
+    assert!(
+        events
+            .iter()
+            .any(|event| event.kind == "failed" && event.detail.contains("two hours off"))
+    );
+}
+
+#[test]
+fn a_visitor_that_nobody_approved_is_forgotten_after_a_month_and_a_node_never() {
+    let lab = Lab::new("");
+    lab.register("k1", "52:54:00:77:00:01", "ram-1", Life::Ram, NOW);
+    look(&lab.app, NOW + FORGET_AFTER - MINUTE);
+    assert_eq!(lab.app.nodes(NOW).len(), 1);
+    look(&lab.app, NOW + FORGET_AFTER + MINUTE);
+    assert!(lab.app.nodes(NOW).is_empty());
+    let lab = Lab::new(WITH_RULE);
+    lab.ready();
+    look(&lab.app, NOW + 10 * FORGET_AFTER);
+    assert_eq!(lab.app.nodes(NOW).len(), 1);
+}

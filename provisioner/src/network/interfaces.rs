@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Which interfaces are served.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::{InterfaceFlags, if_nametoindex};
+use nix::sys::socket::LinkAddr;
+use pxe::Mac;
+
+/// An interface with an IPv4 address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Kernel name.
+    pub name: Arc<str>,
+    /// Kernel index.
+    pub index: u32,
+    /// Its first address.
+    pub address: Ipv4Addr,
+    /// Bits of the network part.
+    pub prefix: u8,
+    /// Hardware address.
+    pub mac: Option<Mac>,
+}
+
+/// How names of interfaces begin behind which guests and containers of this machine live. A PC is never there, and
+/// a hypervisor's own DHCP server often is.
+const GUESTS: [&str; 16] = [
+    "docker", "br-", "virbr", "vnet", "veth", "tap", "tun", "wg", "cni", "flannel", "cali", "lxcbr", "lxdbr",
+    "incusbr", "podman", "vmnet",
+];
+
+impl Interface {
+    /// Whether `address` is on this interface's network.
+    pub fn contains(&self, address: Ipv4Addr) -> bool {
+        (u32::from(address) ^ u32::from(self.address)) & u32::from(self.mask()) == 0
+    }
+
+    /// Network mask.
+    pub fn mask(&self) -> Ipv4Addr {
+        let host_bits = 32 - u32::from(self.prefix.min(32));
+        Ipv4Addr::from(u32::MAX.checked_shl(host_bits).unwrap_or(0))
+    }
+
+    /// The address that reaches everybody on this network.
+    pub fn broadcast(&self) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.address) | !u32::from(self.mask()))
+    }
+}
+
+/// The interfaces named in `wanted`, each of which must be there and have an address; all that look like a network
+/// of PCs if `wanted` is empty.
+pub fn interfaces(wanted: &[String]) -> Result<Vec<Interface>> {
+    let mut found = present()?;
+    if wanted.is_empty() {
+        found.retain(|name, _| !GUESTS.iter().any(|guest| name.starts_with(guest)));
+        if found.is_empty() {
+            bail!("no interface is up with an IPv4 address; give the one that the PCs are on a fixed address");
+        }
+        return Ok(found.into_values().collect());
+    }
+    wanted
+        .iter()
+        .map(|name| {
+            found.remove(name).with_context(|| {
+                format!("the interface {name} is not up, or has no IPv4 address; give it a fixed one, or name another")
+            })
+        })
+        .collect()
+}
+
+/// Every interface but the loopback that is up and has an IPv4 address, by name.
+fn present() -> Result<BTreeMap<String, Interface>> {
+    let mut found: BTreeMap<String, Interface> = BTreeMap::new();
+    let mut macs: BTreeMap<String, Mac> = BTreeMap::new();
+    for entry in getifaddrs().context("listing the network interfaces")? {
+        let (Some(address), flags) = (entry.address, entry.flags) else {
+            continue;
+        };
+        if let Some(mac) = address.as_link_addr().and_then(LinkAddr::addr) {
+            macs.insert(entry.interface_name.clone(), Mac(mac));
+        }
+        let serves = flags.contains(InterfaceFlags::IFF_UP)
+            && !flags.intersects(InterfaceFlags::IFF_LOOPBACK | InterfaceFlags::IFF_POINTOPOINT);
+        let (Some(ip), Some(mask), true) = (
+            address.as_sockaddr_in(),
+            entry.netmask.as_ref().and_then(|mask| mask.as_sockaddr_in()),
+            serves,
+        ) else {
+            continue;
+        };
+        let name = entry.interface_name;
+        let Ok(index) = if_nametoindex(name.as_str()) else {
+            continue;
+        };
+        let prefix = u8::try_from(u32::from(mask.ip()).leading_ones()).unwrap_or(32);
+        found.entry(name.clone()).or_insert_with(|| Interface {
+            name: name.into(),
+            index,
+            address: ip.ip(),
+            prefix,
+            mac: None,
+        });
+    }
+    for (name, interface) in &mut found {
+        interface.mac = macs.get(name).copied();
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn interface(prefix: u8) -> Interface {
+        let address = Ipv4Addr::new(10, 77, 3, 1);
+        Interface {
+            name: "br0".into(),
+            index: 2,
+            address,
+            prefix,
+            mac: None,
+        }
+    }
+
+    #[test]
+    fn masks_are_right_at_both_ends() {
+        assert_eq!(interface(24).mask(), Ipv4Addr::new(255, 255, 255, 0));
+        assert_eq!(interface(32).mask(), Ipv4Addr::BROADCAST);
+        assert_eq!(interface(0).mask(), Ipv4Addr::UNSPECIFIED);
+        assert_eq!(interface(16).broadcast(), Ipv4Addr::new(10, 77, 255, 255));
+        assert!(interface(24).contains(Ipv4Addr::new(10, 77, 3, 200)));
+        assert!(!interface(24).contains(Ipv4Addr::new(10, 77, 4, 1)));
+    }
+}

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Nodes, events, capsules and tokens: what survives the server.
+//!
+//! One `SQLite` file in the state folder, one writer. What boots and orders need is kept in memory as well and is
+//! changed only after the database has it on the disk; a reader never waits for a writer's `fsync`. The registry
+//! knows no socket, no image and no clock.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use provisioner_api::{ComputeReport, EventEntry, Inventory, Life};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior};
+use rusqlite_migration::{M, Migrations};
+
+use crate::lifecycle::Refused;
+
+mod apply;
+mod index;
+mod node;
+mod register;
+mod secrets;
+mod store;
+
+pub use node::{Keys, Node, Outline, Start};
+pub use register::MAX_UNAPPROVED;
+
+use index::Index;
+use store::Document;
+
+/// Name of the database in the state folder.
+pub const FILE: &str = "gleaner.db";
+
+/// How long a write waits for another process (`sqlite3`, a backup) to let go of the database.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Pages of 4 KiB that `SQLite` keeps in memory: the nodes that are asked for are in our own.
+const CACHE_PAGES: i64 = 512;
+
+/// The database, and what of it is kept in memory.
+#[derive(Debug)]
+pub struct Registry {
+    db: Mutex<Connection>,
+    index: RwLock<Index>,
+}
+
+/// A line for the list of events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Short word.
+    pub kind: &'static str,
+    /// In words.
+    pub detail: String,
+    /// Who did it.
+    pub actor: String,
+}
+
+impl Entry {
+    /// A line.
+    pub fn new(kind: &'static str, detail: impl Into<String>, actor: impl Into<String>) -> Self {
+        Self {
+            kind,
+            detail: detail.into(),
+            actor: actor.into(),
+        }
+    }
+}
+
+/// Why something could not be remembered; nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// No such node.
+    #[error("there is no node {0}")]
+    NoNode(String),
+    /// The state does not allow it.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// An installed system whose key nobody knows claims to be a known machine.
+    #[error("this looks like {0}, but its key is not known; rebuild {0} to give it a new one")]
+    UnknownKey(String),
+    /// A report that only the other life of the node can make.
+    #[error("this cannot be reported from this life of the node")]
+    WrongLife,
+    /// Too many machines wait for approval.
+    #[error("{MAX_UNAPPROVED} machines wait for approval already; approve or reject some first")]
+    TooMany,
+    /// Another node or token has the name.
+    #[error("the name {0} is taken")]
+    NameTaken(String),
+    /// No room on the server's disk.
+    #[error("the server's disk is full")]
+    Full,
+    /// A stored document is not what this version writes.
+    #[error("reading a stored document")]
+    Document(#[source] serde_json::Error),
+    /// The database was made by a newer version, or cannot be brought to this one.
+    #[error("bringing the database to this version")]
+    Migration(#[source] rusqlite_migration::Error),
+    /// `SQLite`'s word.
+    #[error("using the database")]
+    Database(#[source] rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for RegistryError {
+    fn from(error: rusqlite::Error) -> Self {
+        let full = error.sqlite_error().is_some_and(|error| {
+            // A write-ahead log that cannot grow tells of the full disk by way of these two.
+            let no_room = [rusqlite::ffi::SQLITE_IOERR_SHMSIZE, rusqlite::ffi::SQLITE_IOERR_WRITE];
+            error.code == ErrorCode::DiskFull || no_room.contains(&error.extended_code)
+        });
+        if full { Self::Full } else { Self::Database(error) }
+    }
+}
+
+impl Registry {
+    /// Opens the database in `folder`, makes it if there is none, and brings it to this version.
+    pub fn open(folder: &Path) -> Result<Self, RegistryError> {
+        Self::set_up(Connection::open(folder.join(FILE))?)
+    }
+
+    fn set_up(mut db: Connection) -> Result<Self, RegistryError> {
+        db.busy_timeout(PATIENCE)?;
+        db.pragma_update(None, "journal_mode", "wal")?;
+        // A node acts on what was acknowledged: what is said to be stored must survive a power cut.
+        db.pragma_update(None, "synchronous", "full")?;
+        db.pragma_update(None, "foreign_keys", true)?;
+        db.pragma_update(None, "cache_size", CACHE_PAGES)?;
+        let migrations = Migrations::new(vec![M::up(include_str!("registry/schema.sql"))]);
+        migrations.to_latest(&mut db).map_err(RegistryError::Migration)?;
+        let mut index = Index::default();
+        for node in store::load_nodes(&db)? {
+            index.put(Arc::new(node));
+        }
+        Ok(Self {
+            db: Mutex::new(db),
+            index: RwLock::new(index),
+        })
+    }
+
+    /// A node by id.
+    pub fn node(&self, id: &str) -> Option<Arc<Node>> {
+        self.read(|index| index.get(id))
+    }
+
+    /// A node by name or id.
+    pub fn find(&self, name_or_id: &str) -> Option<Arc<Node>> {
+        self.read(|index| index.find(name_or_id))
+    }
+
+    /// All nodes, by id.
+    pub fn nodes(&self) -> Vec<Arc<Node>> {
+        self.read(|index| index.all().cloned().collect())
+    }
+
+    /// The node with this key, and which of its lives has it.
+    pub fn by_key(&self, key: &str) -> Option<(Arc<Node>, Life)> {
+        self.read(|index| index.by_key(key))
+    }
+
+    /// The nodes that a card may belong to: none, one, or several that cannot be told apart by it.
+    pub fn by_card(&self, mac: &str, uuid: Option<&str>) -> Vec<Arc<Node>> {
+        self.read(|index| index.by_card(mac, uuid))
+    }
+
+    /// Whether a card, USB or not, is in the inventory of a node.
+    pub fn knows_mac(&self, mac: &str) -> bool {
+        self.read(|index| index.knows_mac(mac))
+    }
+
+    /// A node's inventory, as it last registered.
+    pub fn inventory(&self, id: &str) -> Result<Inventory, RegistryError> {
+        let inventory = store::load(&self.db(), Document::Inventory, id)?;
+        inventory.ok_or_else(|| RegistryError::NoNode(id.to_owned()))
+    }
+
+    /// What a node offers, as it last came home.
+    pub fn report(&self, id: &str) -> Result<Option<ComputeReport>, RegistryError> {
+        store::load(&self.db(), Document::Report, id)
+    }
+
+    /// The newest `limit` events after `after`, of one node or of all, oldest first.
+    pub fn events(&self, node: Option<&str>, after: Option<i64>, limit: u32) -> Result<Vec<EventEntry>, RegistryError> {
+        store::events(&self.db(), node, after, limit)
+    }
+
+    /// Writes down something that changes no state.
+    pub fn write_down(&self, node: Option<&str>, entry: &Entry, now: i64) -> Result<(), RegistryError> {
+        store::write_down(&self.db(), node, entry, now)
+    }
+
+    /// Forgets a node and all that is kept of it, but for its events.
+    pub fn forget(&self, id: &str, entry: &Entry, now: i64) -> Result<(), RegistryError> {
+        let mut db = self.db();
+        let transaction = begin(&mut db)?;
+        store::delete_node(&transaction, id)?;
+        store::write_down(&transaction, Some(id), entry, now)?;
+        transaction.commit()?;
+        self.index.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        Ok(())
+    }
+
+    /// Whether the database is sound and can be written, for the health check.
+    pub fn check(&self) -> Result<(), RegistryError> {
+        self.db().query_row("SELECT 1", [], |_| Ok(())).optional()?;
+        Ok(())
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&Index) -> T) -> T {
+        look(&self.index.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The writer. A panic while it was held rolled its transaction back, so that it is as good as before.
+    fn db(&self) -> MutexGuard<'_, Connection> {
+        self.db.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets readers see what the database has on the disk.
+    fn publish(&self, node: Node) -> Arc<Node> {
+        let node = Arc::new(node);
+        self.index
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .put(Arc::clone(&node));
+        node
+    }
+}
+
+fn begin(db: &mut Connection) -> Result<Transaction<'_>, RegistryError> {
+    Ok(db.transaction_with_behavior(TransactionBehavior::Immediate)?)
+}
+
+#[cfg(test)]
+mod tests;

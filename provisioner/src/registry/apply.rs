@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The only caller of [`lifecycle::step`]: load, step, store state and event, one transaction.
+
+use std::sync::Arc;
+
+use provisioner_api::{Event as Reported, Life, NodeEvent};
+use rusqlite::Connection;
+
+use super::store::{self, Document};
+use super::{Entry, Node, Registry, RegistryError, begin};
+use crate::events;
+use crate::lifecycle::{self, Event, State};
+
+impl Registry {
+    /// Applies an event that did not come from the node itself, by `actor`.
+    pub fn apply(&self, id: &str, event: &Event, actor: &str, now: i64) -> Result<Arc<Node>, RegistryError> {
+        self.change(id, |db, node| apply_to(db, node, event, actor, now))
+    }
+
+    /// Approves, under a new name if there is one.
+    pub fn approve(
+        &self,
+        id: &str,
+        event: &Event,
+        name: Option<&str>,
+        actor: &str,
+        now: i64,
+    ) -> Result<Arc<Node>, RegistryError> {
+        self.change(id, |db, node| {
+            if let Some(name) = name.filter(|name| *name != node.name) {
+                if self.find(name).is_some() {
+                    return Err(RegistryError::NameTaken(name.to_owned()));
+                }
+                name.clone_into(&mut node.name);
+            }
+            apply_to(db, node, event, actor, now)
+        })
+    }
+
+    /// Applies what a node reported from one of its lives. An event of an earlier start, or one that was heard
+    /// before, is acknowledged and changes nothing: the answer says whether it was news.
+    pub fn hear(&self, id: &str, life: Life, event: &NodeEvent, now: i64) -> Result<bool, RegistryError> {
+        let mut news = false;
+        self.change(id, |db, node| {
+            let start = match life {
+                Life::Ram => node.ram.as_mut(),
+                Life::Installed => node.installed.as_mut(),
+            };
+            let Some(start) = start.filter(|start| start.boot_id == event.boot_id && start.seen < event.sequence)
+            else {
+                return Ok(());
+            };
+            start.seen = event.sequence;
+            news = true;
+            heard(db, node, life, &event.event, now)
+        })?;
+        Ok(news)
+    }
+
+    /// Writes down a silence or its end.
+    pub fn change_note(&self, id: &str, note: &str) -> Result<Arc<Node>, RegistryError> {
+        self.change(id, |_, node| {
+            note.clone_into(&mut node.note);
+            Ok(())
+        })
+    }
+
+    /// Loads, changes, stores, and lets readers see it only then.
+    fn change(
+        &self,
+        id: &str,
+        change: impl FnOnce(&Connection, &mut Node) -> Result<(), RegistryError>,
+    ) -> Result<Arc<Node>, RegistryError> {
+        let mut db = self.db();
+        // Looked up with the writer held: nobody else changes it until we are done.
+        let known = self.node(id).ok_or_else(|| RegistryError::NoNode(id.to_owned()))?;
+        let mut node = Node::clone(&known);
+        let transaction = begin(&mut db)?;
+        change(&transaction, &mut node)?;
+        if node == *known {
+            transaction.commit()?;
+            return Ok(known);
+        }
+        store::save_node(&transaction, &node)?;
+        transaction.commit()?;
+        Ok(self.publish(node))
+    }
+}
+
+/// Steps the node and writes the event down; the caller saves the node.
+pub(super) fn apply_to(
+    db: &Connection,
+    node: &mut Node,
+    event: &Event,
+    actor: &str,
+    now: i64,
+) -> Result<(), RegistryError> {
+    let state = lifecycle::step(&node.state, event)?;
+    let detail = events::detail(event, &state);
+    store::write_down(
+        db,
+        Some(&node.id),
+        &Entry {
+            kind: events::kind(event),
+            detail,
+            actor: actor.to_owned(),
+        },
+        now,
+    )?;
+    let waiting_in_ram = node.life == Some(Life::Ram) && !matches!(event, Event::Started(_) | Event::Overdue);
+    enter(node, event, state, now);
+    if waiting_in_ram && matches!(node.state, State::Approved { .. }) {
+        // The machine is up and waits for this very approval: no need to start it again.
+        return apply_to(db, node, &Event::Started(Life::Ram), actor, now);
+    }
+    Ok(())
+}
+
+fn enter(node: &mut Node, event: &Event, state: State, now: i64) {
+    if state == node.state {
+        return;
+    }
+    if matches!((&node.state, &state), (State::Installing { .. }, State::Ready { .. })) {
+        node.installs += 1;
+    }
+    if matches!(event, Event::Started(Life::Ram)) {
+        // Its installed system is gone from here on; a word of it that is still under way must not count.
+        node.installed = None;
+    }
+    node.note.clear();
+    node.state = state;
+    node.since = now;
+}
+
+/// Carries out what a node reported.
+fn heard(db: &Connection, node: &mut Node, life: Life, event: &Reported, now: i64) -> Result<(), RegistryError> {
+    let apply = |node: &mut Node, event: &Event| apply_to(db, node, event, events::NODE, now);
+    match (event, life) {
+        (Reported::Checked { findings }, Life::Ram) => {
+            apply(node, &Event::Checked)?;
+            write(db, node, "findings", findings.join("; "), now)
+        }
+        (Reported::Wiped { discarded }, Life::Ram) => {
+            apply(node, &Event::Wiped)?;
+            let detail = if *discarded {
+                "the disk took the discard"
+            } else {
+                "the disk takes no discard; tables cleared"
+            };
+            write(db, node, "wiped-how", detail.into(), now)
+        }
+        (Reported::Written { bytes, milliseconds }, Life::Ram) => {
+            apply(node, &Event::Written)?;
+            node.keys.written.clone_from(&node.keys.ram);
+            write(db, node, "written-how", events::throughput(*bytes, *milliseconds), now)
+        }
+        (Reported::CameHome { report }, Life::Installed) => {
+            let passed = report.ready();
+            let failing = report.checks.iter().filter(|check| !check.passed);
+            let failing: Vec<String> = failing
+                .map(|check| format!("{}: {}", check.name, check.detail))
+                .collect();
+            apply(node, &Event::CameHome { passed })?;
+            if passed {
+                came_home(node);
+            } else {
+                node.note = format!("not ready ({})", failing.join("; "));
+            }
+            store::save(db, Document::Report, &node.id, report)
+        }
+        (Reported::Failed { cause }, _) => {
+            let before = node.state.clone();
+            apply(node, &Event::Failed(cause.clone()))?;
+            if node.state == before {
+                node.note = cause.to_string();
+            }
+            Ok(())
+        }
+        (Reported::Rebooting, _) => write(db, node, "rebooting", String::new(), now),
+        (Reported::Note { text }, _) => write(db, node, "note", text.clone(), now),
+        (Reported::Checked { .. } | Reported::Wiped { .. } | Reported::Written { .. }, Life::Installed)
+        | (Reported::CameHome { .. }, Life::Ram) => Err(RegistryError::WrongLife),
+    }
+}
+
+/// From here on the system on the disk is known by its key.
+fn came_home(node: &mut Node) {
+    node.note.clear();
+    if let Some(written) = node.keys.written.take() {
+        node.keys.home = Some(written);
+    }
+}
+
+fn write(db: &Connection, node: &Node, kind: &'static str, detail: String, now: i64) -> Result<(), RegistryError> {
+    store::write_down(
+        db,
+        Some(&node.id),
+        &Entry {
+            kind,
+            detail,
+            actor: events::NODE.to_owned(),
+        },
+        now,
+    )
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A machine introduces itself: which node it is, or that it is a new one.
+
+use std::sync::Arc;
+
+use provisioner_api::{Life, Register};
+use rusqlite::Connection;
+
+use super::store::{self, Document};
+use super::{Entry, Keys, Node, Outline, Registry, RegistryError, Start, apply, begin};
+use crate::events;
+use crate::identity::{Facts, recognise};
+use crate::lifecycle::{Event, State};
+
+/// Machines that may wait for approval at once. More than any lab has; a liar's hundred thousand inventions stop
+/// here instead of at the end of the disk.
+pub const MAX_UNAPPROVED: usize = 5000;
+
+impl Registry {
+    /// The node that the machine with this key is; a new one if it is none that is known. `name` makes a host name of
+    /// a number. A start that was not heard of before is an event.
+    pub fn register(
+        &self,
+        key: &str,
+        register: &Register,
+        name: &dyn Fn(u64) -> String,
+        now: i64,
+    ) -> Result<Arc<Node>, RegistryError> {
+        let facts = Facts::of(&register.inventory);
+        let mut db = self.db();
+        let known = self.recognise(key, register.life, &facts)?;
+        let transaction = begin(&mut db)?;
+        let mut node = match known {
+            Some(node) => Node::clone(&node),
+            None => self.enrol(&transaction, name, now)?,
+        };
+        node.facts = facts;
+        node.outline = Outline::of(&register.inventory);
+        take_key(&mut node, key, register.life);
+        if start(&mut node, register) {
+            apply::apply_to(
+                &transaction,
+                &mut node,
+                &Event::Started(register.life),
+                &node_actor(),
+                now,
+            )?;
+        }
+        store::save_node(&transaction, &node)?;
+        store::save(&transaction, Document::Inventory, &node.id, &register.inventory)?;
+        transaction.commit()?;
+        Ok(self.publish(node))
+    }
+
+    fn recognise(&self, key: &str, life: Life, facts: &Facts) -> Result<Option<Arc<Node>>, RegistryError> {
+        if let Some((node, _)) = self.by_key(key) {
+            return Ok(Some(node));
+        }
+        let seems = self.read(|index| {
+            let known = index.all().map(|node| (node.id.as_str(), &node.facts));
+            recognise(facts, known).and_then(|id| index.get(id))
+        });
+        match (life, seems) {
+            // Facts can be read off a machine's label; an installed system has a key, and only that counts.
+            (Life::Installed, Some(node)) => Err(RegistryError::UnknownKey(node.name.clone())),
+            (_, seems) => Ok(seems),
+        }
+    }
+
+    fn enrol(&self, db: &Connection, name: &dyn Fn(u64) -> String, now: i64) -> Result<Node, RegistryError> {
+        let waiting = self.read(|index| index.all().filter(|node| node.state == State::Enrolled).count());
+        if waiting >= MAX_UNAPPROVED {
+            return Err(RegistryError::TooMany);
+        }
+        let name = loop {
+            let name = name(store::next_number(db)?);
+            if self.find(&name).is_none() {
+                break name;
+            }
+        };
+        let node = Node {
+            id: uuid::Uuid::new_v4().to_string(),
+            name,
+            state: State::Enrolled,
+            since: now,
+            created: now,
+            note: String::new(),
+            life: None,
+            ram: None,
+            installed: None,
+            keys: Keys::default(),
+            installs: 0,
+            capsule: false,
+            facts: Facts::default(),
+            outline: Outline::default(),
+        };
+        let entry = Entry {
+            kind: "enrolled",
+            detail: format!("registered as {}", node.name),
+            actor: node_actor(),
+        };
+        store::write_down(db, Some(&node.id), &entry, now)?;
+        Ok(node)
+    }
+}
+
+/// Every start in RAM brings a fresh key; an installed system keeps the one that was written to its disk.
+fn take_key(node: &mut Node, key: &str, life: Life) {
+    match life {
+        Life::Ram => node.keys.ram = Some(key.to_owned()),
+        Life::Installed => {
+            if node.keys.ram.as_deref() == Some(key) {
+                node.keys.ram = None;
+            }
+            // A capsule has given the written system the key of the one before.
+            let by_capsule = node.keys.home.as_deref() == Some(key);
+            node.keys.written = (!by_capsule).then(|| key.to_owned());
+        }
+    }
+}
+
+/// Takes note of a start; whether it is a new one.
+fn start(node: &mut Node, register: &Register) -> bool {
+    let life = register.life;
+    node.life = Some(life);
+    if node.start(life).is_some_and(|start| start.boot_id == register.boot_id) {
+        return false;
+    }
+    let start = Some(Start {
+        boot_id: register.boot_id.clone(),
+        seen: 0,
+    });
+    match life {
+        Life::Ram => node.ram = start,
+        Life::Installed => node.installed = start,
+    }
+    true
+}
+
+fn node_actor() -> String {
+    events::NODE.to_owned()
+}

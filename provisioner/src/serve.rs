@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The server from start to stop, in the order in which it happens.
+//!
+//! Whatever can go wrong goes wrong here, before the first packet is answered, and all of it is told at once.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::stat::{Mode, umask};
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::app::App;
+use crate::config::Config;
+use crate::images::ImageStore;
+use crate::network::Notice;
+use crate::privileges::{self, Privileges};
+use crate::registry::{Entry, Registry};
+use crate::tls::ServerKey;
+use crate::{events, http, monitor};
+
+mod edges;
+mod log;
+mod memory;
+mod taken;
+mod wire;
+
+use edges::Edges;
+use wire::Wire;
+
+/// Who the server is once everything is bound.
+const USER: &str = "gleaner";
+
+/// Threads that wait for the disk. One writes, a few read, one imports an image: more would only wait for each other
+/// and hold a stack each.
+const BLOCKING_THREADS: usize = 16;
+
+/// How long requests under way may take after the order to stop; systemd waits 90 seconds before it kills.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Runs the server until it is told to stop.
+pub fn run(mut config: Config) -> Result<()> {
+    memory::few_heaps();
+    log::start(&config.log)?;
+    // Whatever the server makes is its own: keys and capsules lie in its state.
+    umask(Mode::from_bits_truncate(0o077));
+    make_folders(&config)?;
+    let wire = Arc::new(Wire::default());
+    let edges = Edges::bind(&config, &wire)?;
+    give_up_privileges(&config)?;
+    // What the kernel chose where the configuration says 0.
+    config.ports = edges.ports(&config)?;
+    let app = open(config)?;
+    let notices = wire.connect(&app);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build()
+        .context("starting the runtime")?;
+    let ended = runtime.block_on(serve(&app, edges, notices));
+    // An import that still runs is cut short: an unfinished one is removed at the next start.
+    runtime.shutdown_timeout(Duration::ZERO);
+    ended
+}
+
+fn make_folders(config: &Config) -> Result<()> {
+    for folder in [&config.paths.state, &config.paths.run] {
+        std::fs::create_dir_all(folder).with_context(|| format!("making the folder {}", folder.display()))?;
+    }
+    set_mode(&config.paths.state, 0o700)?;
+    set_mode(&config.paths.run, 0o750)
+}
+
+fn set_mode(folder: &Path, mode: u32) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(mode))
+        .with_context(|| format!("setting the permissions of {}", folder.display()))
+}
+
+fn give_up_privileges(config: &Config) -> Result<()> {
+    let folders: [&Path; 2] = [&config.paths.state, &config.paths.run];
+    match privileges::give_up(USER, &folders).context("giving up privileges")? {
+        Privileges::User(user) => info!(user, "privileges given up"),
+        Privileges::RootWithoutUser(user) => {
+            warn!(
+                "there is no user {user}: the server goes on as root without capabilities; make it with systemd-sysusers"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Opens what is on the disk.
+fn open(config: Config) -> Result<Arc<App>> {
+    let state = config.paths.state.clone();
+    let at = || format!("opening the state in {}", state.display());
+    let registry = Registry::open(&state).with_context(at)?;
+    let images = ImageStore::open(&state, &config.paths.trusted_keys()).with_context(at)?;
+    let key = ServerKey::open_or_make(&state)?;
+    for warning in images.warnings() {
+        warn!(warning);
+    }
+    info!(
+        site = config.site,
+        nodes = registry.nodes().len(),
+        pin = key.pin,
+        "state opened"
+    );
+    Ok(App::new(config, registry, images, key, now()))
+}
+
+/// Answers until a signal, or until a part cannot go on.
+async fn serve(app: &Arc<App>, edges: Edges, notices: mpsc::Receiver<Notice>) -> Result<()> {
+    let stop = CancellationToken::new();
+    let mut parts = JoinSet::new();
+    let sockets = edges.into_runtime()?;
+    parts.spawn(http::run(Arc::clone(app), sockets.web, stop.clone()));
+    let mut edges: JoinSet<Result<()>> = sockets.edges.into_iter().collect();
+    edges.spawn(monitor::run(Arc::clone(app), stop.clone()));
+    edges.spawn(memory::give_back());
+    edges.spawn(write_down(Arc::clone(app), notices));
+    // Not being run by systemd is no error.
+    let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
+    info!("serving");
+    let outcome = tokio::select! {
+        signal = stop_signal() => signal.map(|name| info!(signal = name, "stopping")),
+        Some(ended) = edges.join_next() => why_ended(ended),
+        Some(ended) = parts.join_next() => why_ended(ended),
+    };
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    if let Err(error) = &outcome {
+        error!(error = format!("{error:#}"), "stopping because a part cannot go on");
+    }
+    stop.cancel();
+    // No new leases or files; what machines have begun over HTTP may end.
+    edges.abort_all();
+    let finish = async { while parts.join_next().await.is_some() {} };
+    if tokio::time::timeout(PATIENCE, finish).await.is_err() {
+        warn!("some requests did not end in time and are cut off");
+    }
+    remove_socket(app);
+    outcome
+}
+
+fn why_ended(ended: Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
+    match ended {
+        Ok(Ok(())) => bail!("a part of the server has ended by itself"),
+        Ok(Err(error)) => Err(error),
+        Err(error) => Err(error).context("a part of the server has crashed"),
+    }
+}
+
+async fn stop_signal() -> Result<&'static str> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    Ok(tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    })
+}
+
+/// Writes down what the edges noticed: they themselves never wait for the disk.
+async fn write_down(app: Arc<App>, mut notices: mpsc::Receiver<Notice>) -> Result<()> {
+    while let Some(notice) = notices.recv().await {
+        let app = Arc::clone(&app);
+        let entry = Entry::new(notice.kind, notice.detail, events::PROVISIONER);
+        let written = tokio::task::spawn_blocking(move || app.registry.write_down(None, &entry, now())).await;
+        if let Ok(Err(error)) = written {
+            warn!(%error, "writing down a notice");
+        }
+    }
+    // The sender lives as long as the edges: this is reached when they are gone.
+    std::future::pending().await
+}
+
+/// A socket that nobody listens on would tell the command line to try.
+fn remove_socket(app: &App) {
+    let _ = std::fs::remove_file(app.config.paths.control_socket());
+}
+
+/// The present, Unix milliseconds: this is an edge, where clocks are read.
+fn now() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Every socket of the server, bound while it still may, and everything that is wrong with them told at once.
+
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use socket2::{Domain, Socket, Type};
+use tracing::warn;
+
+use super::taken::holder;
+use super::wire::Wire;
+use crate::config::{Config, DhcpMode, Ports};
+use crate::network::{Files, Sightings, interfaces};
+use crate::{dhcp, http, ntp, tftp};
+
+/// Connections that the kernel keeps until they are accepted: a lab of a thousand machines that is switched on at
+/// once fits.
+const BACKLOG: i32 = 1024;
+
+/// File of DHCP leases in the state folder.
+const LEASES: &str = "leases";
+
+/// Permissions of the control socket: root and the server's group may steer.
+const CONTROL_MODE: u32 = 0o660;
+
+/// The bound sockets.
+pub(super) struct Edges {
+    dhcp: Option<dhcp::Listener>,
+    tftp: tftp::Listener,
+    ntp: Option<ntp::Listener>,
+    http: TcpListener,
+    api: TcpListener,
+    control: UnixListener,
+}
+
+/// An edge that answers for ever.
+type Edge = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
+/// The sockets in the hands of the runtime.
+pub(super) struct Running {
+    pub(super) edges: Vec<Edge>,
+    pub(super) web: http::Sockets,
+}
+
+impl Edges {
+    /// Binds all, or says all that stands in the way.
+    pub(super) fn bind(config: &Config, wire: &Arc<Wire>) -> Result<Self> {
+        let mut problems = Vec::new();
+        let files: Arc<dyn Files> = wire.clone();
+        let sightings: Arc<dyn Sightings> = wire.clone();
+        let ports = &config.ports;
+        let dhcp = bind_dhcp(config, &files, &sightings);
+        let dhcp = keep(&mut problems, "udp", ports.dhcp, dhcp).flatten();
+        let tftp = tftp::bind(ports.tftp, ports.http, files, sightings.clone());
+        let tftp = keep(&mut problems, "udp", ports.tftp, tftp);
+        let ntp = if config.ntp {
+            ntp::bind(ports.ntp, sightings)
+        } else {
+            Ok(None)
+        };
+        let ntp = keep(&mut problems, "udp", ports.ntp, ntp).flatten();
+        let http = keep(&mut problems, "tcp", ports.http, listen(ports.http));
+        let api = keep(&mut problems, "tcp", ports.api, listen(ports.api));
+        let control = keep(&mut problems, "unix", 0, listen_on(&config.paths.control_socket()));
+        match (tftp, http, api, control) {
+            (Some(tftp), Some(http), Some(api), Some(control)) if problems.is_empty() => Ok(Self {
+                dhcp,
+                tftp,
+                ntp,
+                http,
+                api,
+                control,
+            }),
+            _ => bail!("the server cannot start:\n  {}", problems.join("\n  ")),
+        }
+    }
+
+    /// The ports as they are.
+    pub(super) fn ports(&self, config: &Config) -> Result<Ports> {
+        let port = |socket: &TcpListener| {
+            socket
+                .local_addr()
+                .context("asking for a socket's port")
+                .map(|at| at.port())
+        };
+        Ok(Ports {
+            http: port(&self.http)?,
+            api: port(&self.api)?,
+            ..config.ports
+        })
+    }
+
+    /// Hands the sockets to the runtime that this is called from.
+    pub(super) fn into_runtime(self) -> Result<Running> {
+        let tcp = |socket: TcpListener| {
+            socket.set_nonblocking(true)?;
+            tokio::net::TcpListener::from_std(socket)
+        };
+        let unix = |socket: UnixListener| {
+            socket.set_nonblocking(true)?;
+            tokio::net::UnixListener::from_std(socket)
+        };
+        let handing = "handing a socket to the runtime";
+        let web = http::Sockets {
+            http: tcp(self.http).context(handing)?,
+            api: tcp(self.api).context(handing)?,
+            control: unix(self.control).context(handing)?,
+        };
+        let mut edges: Vec<Edge> = vec![Box::pin(self.tftp.run())];
+        edges.extend(self.dhcp.map(|dhcp| Box::pin(dhcp.run()) as Edge));
+        edges.extend(self.ntp.map(|ntp| Box::pin(ntp.run()) as Edge));
+        Ok(Running { edges, web })
+    }
+}
+
+fn bind_dhcp(
+    config: &Config,
+    files: &Arc<dyn Files>,
+    sightings: &Arc<dyn Sightings>,
+) -> Result<Option<dhcp::Listener>> {
+    if config.dhcp.mode == DhcpMode::Off {
+        return Ok(None);
+    }
+    let interfaces = interfaces(&config.interfaces)?;
+    let settings = dhcp::Settings {
+        mode: config.dhcp.mode,
+        pool: config.dhcp.pool,
+        lease_time: config.dhcp.lease_time,
+        gateway: config.dhcp.gateway,
+        dns: config.dhcp.dns.clone(),
+        ntp: config.ntp,
+        port: config.ports.dhcp,
+        http_port: config.ports.http,
+        leases: config.paths.state.join(LEASES),
+    };
+    dhcp::bind(&settings, &interfaces, files.clone(), sightings.clone()).map(Some)
+}
+
+/// Keeps what was bound, or the reason why not, with the program that has the port.
+fn keep<T>(problems: &mut Vec<String>, protocol: &str, port: u16, bound: Result<T>) -> Option<T> {
+    let error = match bound {
+        Ok(bound) => return Some(bound),
+        Err(error) => error,
+    };
+    let holder = holder(protocol, port)
+        .map(|program| format!("; {program} has it"))
+        .unwrap_or_default();
+    problems.push(format!("{error:#}{holder}"));
+    None
+}
+
+/// A listener on all IPv4 addresses.
+fn listen(port: u16) -> Result<TcpListener> {
+    let bind = || -> std::io::Result<TcpListener> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        // A restart must not wait until the kernel has forgotten the connections of before.
+        socket.set_reuse_address(true)?;
+        socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    bind().with_context(|| format!("binding TCP port {port}"))
+}
+
+/// The control socket. One that was left behind by a server that was killed is replaced; one that answers is not.
+fn listen_on(path: &Path) -> Result<UnixListener> {
+    if UnixStream::connect(path).is_ok() {
+        bail!("another provisioner is running: it answers at {}", path.display());
+    }
+    if let Err(error) = std::fs::remove_file(path)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        warn!(path = %path.display(), %error, "removing the socket of an earlier server");
+    }
+    let listener =
+        UnixListener::bind(path).with_context(|| format!("binding the control socket {}", path.display()))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(CONTROL_MODE))
+        .with_context(|| format!("setting the permissions of {}", path.display()))?;
+    Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_socket_left_behind_is_replaced_and_one_in_use_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        let first = listen_on(&path).unwrap();
+        let error = listen_on(&path).unwrap_err().to_string();
+        assert!(error.contains("another provisioner is running"), "{error}");
+        drop(first);
+        listen_on(&path).unwrap();
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            CONTROL_MODE
+        );
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_told_with_who_has_it() {
+        let taken = listen(0).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let mut problems = Vec::new();
+        assert!(keep(&mut problems, "tcp", port, listen(port)).is_none());
+        let expected = format!("(process {}) has it", std::process::id());
+        assert!(
+            problems[0].contains(&format!("TCP port {port}")) && problems[0].contains(&expected),
+            "{problems:?}"
+        );
+    }
+}

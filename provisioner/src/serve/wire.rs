@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the edges hear from the core and tell it. They are bound before the core can be opened (they need the
+//! privileges, it must not have them), so the two are connected afterwards, before the first packet.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use provisioner_api::ServiceStatus;
+use pxe::Mac;
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use super::now;
+use crate::app::App;
+use crate::network::{Fetch, Files, Notice, Sighting, Sightings};
+
+/// Notices that wait for the disk. More than these at once are a flood, and the log has them all.
+const NOTICES: usize = 64;
+
+/// The connection; until it is made nothing is known and nothing is offered.
+#[derive(Default)]
+pub(super) struct Wire(OnceLock<Ends>);
+
+struct Ends {
+    app: Arc<App>,
+    notices: mpsc::Sender<Notice>,
+}
+
+impl Wire {
+    /// Connects the edges with the core; what they notice comes out of the other end.
+    pub(super) fn connect(&self, app: &Arc<App>) -> mpsc::Receiver<Notice> {
+        let (notices, receiver) = mpsc::channel(NOTICES);
+        // Called once: a second connection would find the first one in place and be dropped.
+        let _ = self.0.set(Ends {
+            app: Arc::clone(app),
+            notices,
+        });
+        receiver
+    }
+}
+
+impl Files for Wire {
+    fn get(&self, name: &str) -> Option<Bytes> {
+        self.0.get()?.app.images.loader(name)
+    }
+}
+
+impl Sightings for Wire {
+    fn is_known(&self, mac: Mac) -> bool {
+        self.0.get().is_some_and(|ends| ends.app.knows_card(&mac.to_string()))
+    }
+
+    fn seen(&self, sighting: Sighting) {
+        let Some(ends) = self.0.get() else { return };
+        let mac = sighting.client.mac.to_string();
+        info!(mac, interface = &*sighting.interface, address = ?sighting.address, told = sighting.told, "seen");
+        ends.app
+            .sightings
+            .note(&mac, &sighting.interface, &sighting.told, now());
+    }
+
+    fn fetched(&self, fetch: Fetch) {
+        match fetch.failure {
+            None => info!(peer = %fetch.peer, file = fetch.file, bytes = fetch.bytes, "fetched"),
+            // UEFI asks for the size and breaks off: normal, and not a warning.
+            Some(why) => info!(peer = %fetch.peer, file = fetch.file, bytes = fetch.bytes, why, "not fetched"),
+        }
+    }
+
+    fn service(&self, name: &'static str, detail: String, ok: bool) {
+        let Some(ends) = self.0.get() else { return };
+        ends.app.report(ServiceStatus {
+            name: name.into(),
+            detail,
+            ok,
+        });
+    }
+
+    fn notice(&self, notice: Notice) {
+        warn!(kind = notice.kind, detail = notice.detail, "noticed");
+        if let Some(ends) = self.0.get()
+            && ends.notices.try_send(notice).is_err()
+        {
+            warn!("a notice is in the log only: too many at once");
+        }
+    }
+}

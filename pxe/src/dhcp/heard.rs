@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Other servers: a question that makes them speak, and what they say.
+
+use std::net::Ipv4Addr;
+
+use dhcproto::v4::borrowed::Message as Borrowed;
+use dhcproto::v4::{Flags, MAGIC, Message, Opcode, OptionCode};
+use dhcproto::{Encodable as _, Encoder};
+
+use super::{HEADER, Options, Unusable};
+use crate::Mac;
+
+/// A reply that some server sent to somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// Who sent it, by its own word (option 54).
+    pub server: Ipv4Addr,
+    /// Transaction.
+    pub xid: u32,
+    /// Whether it gives, or takes away, addresses: a server that only adds boot information does not.
+    pub leases: bool,
+}
+
+impl Heard {
+    /// Reads a server's packet.
+    pub fn parse(packet: &[u8]) -> Result<Self, Unusable> {
+        let message = Borrowed::new(packet).map_err(|_| Unusable::Short)?;
+        if message.opcode() != Opcode::BootReply {
+            return Err(Unusable::NotARequest);
+        }
+        if packet[HEADER - 4..HEADER] != MAGIC {
+            return Err(Unusable::NotDhcp);
+        }
+        let options = Options::of(packet);
+        // OFFER, ACK, NAK.
+        let (Some(2 | 5 | 6), Some(server)) = (options.message_type, options.server) else {
+            return Err(Unusable::MessageType);
+        };
+        let leases = options.message_type == Some(6) || !message.yiaddr().is_unspecified();
+        Ok(Self {
+            server,
+            xid: message.xid(),
+            leases,
+        })
+    }
+}
+
+/// A DISCOVER from a card that does not exist, answered by broadcast: every server that leases addresses here
+/// shows itself, and nobody's address is touched.
+pub fn probe(mac: Mac, xid: u32) -> Vec<u8> {
+    let none = Ipv4Addr::UNSPECIFIED;
+    let mut message = Message::new_with_id(xid, none, none, none, none, &mac.0);
+    message.set_flags(Flags::default().set_broadcast());
+    let mut bytes = Vec::with_capacity(300);
+    // The fixed part has nothing that could fail to encode.
+    let _ = message.encode(&mut Encoder::new(&mut bytes));
+    bytes.extend([u8::from(OptionCode::MessageType), 1, 1]);
+    bytes.extend([u8::from(OptionCode::ParameterRequestList), 3, 1, 3, 6]);
+    bytes.push(u8::from(OptionCode::End));
+    bytes.resize(300, 0);
+    bytes
+}

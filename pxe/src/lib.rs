@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What network-boot firmware says and needs to hear; no I/O.
+//!
+//! Everything here is bytes in, values out, or the other way round: no socket, no clock, no file. Whoever calls
+//! brings the time and carries the bytes.
+//!
+//! - [`client`]: who asks. The options of a request become a small struct of enums, once, at the door.
+//! - [`dhcp`]: requests and replies on the wire, and where RFC 2131 sends a reply.
+//! - [`lease`]: which address belongs to whom.
+//! - [`bootfile`]: what a client is to load next; the only place with file names.
+//! - [`ipxe`]: boot scripts, a struct a template.
+//! - [`tftp`]: the transfer of a file as a state machine.
+
+pub mod bootfile;
+pub mod client;
+pub mod dhcp;
+pub mod ipxe;
+pub mod lease;
+mod mac;
+pub mod tftp;
+
+pub use mac::{BadMac, Mac};

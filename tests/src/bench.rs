@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What `make bench` measures, and against whom: a peer that people know, on the same machine, in the same run.
+//!
+//! Every section makes its own laboratory and leaves nothing behind. Figures are printed, never asserted: a busy
+//! machine makes them worse, not wrong.
+
+pub mod boots;
+pub mod dhcp;
+pub mod files;
+pub mod node_init;
+pub mod peer;
+pub mod process;
+pub mod table;
+pub mod wire_size;

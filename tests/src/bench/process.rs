@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a process costs, as `/proc` tells it.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+/// Clock ticks a second in `/proc/PID/stat`: `sysconf(_SC_CLK_TCK)` is 100 on every Linux that runs on PCs.
+const TICKS: u32 = 100;
+
+/// Resident bytes of a process.
+pub fn resident(pid: u32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).context("reading a process's status")?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .context("no VmRSS")?;
+    let kilobytes: u64 = line
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .context("understanding VmRSS")?;
+    Ok(kilobytes * 1024)
+}
+
+/// Processor time of a process and its children so far.
+pub fn processor(pid: u32) -> Result<Duration> {
+    let mut ticks = 0;
+    for pid in std::iter::once(pid).chain(children(pid)) {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("reading a process's times")?;
+        // proc(5): the second field is in brackets and may hold blanks; utime and stime are the 14th and 15th.
+        let fields: Vec<&str> = stat
+            .rsplit_once(')')
+            .map_or(Vec::new(), |(_, rest)| rest.split_whitespace().collect());
+        for field in fields.get(11..13).context("a short line")? {
+            ticks += field.parse::<u32>().context("understanding a time")?;
+        }
+    }
+    Ok(Duration::from_secs(1) * ticks / TICKS)
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let list = std::fs::read_to_string(path).unwrap_or_default();
+    list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// Megabytes, as people write them.
+#[allow(clippy::cast_precision_loss)] // a figure with one decimal
+pub fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}

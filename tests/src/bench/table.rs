@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The table that a bench run ends with.
+
+use std::fmt::Write as _;
+
+/// A line of the table.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// What was measured.
+    pub what: String,
+    /// What it should be, in words.
+    pub target: String,
+    /// What it is, in words.
+    pub measured: String,
+    /// Whether that reaches the target; `None` where there is none.
+    pub reached: Option<bool>,
+    /// Why not, or what a reader should know.
+    pub cause: String,
+}
+
+impl Line {
+    /// A measure with a target.
+    pub fn new(what: &str, target: &str, measured: String, reached: bool) -> Self {
+        let (what, target) = (what.into(), target.into());
+        Self {
+            what,
+            target,
+            measured,
+            reached: Some(reached),
+            cause: String::new(),
+        }
+    }
+
+    /// A figure that is only told.
+    pub fn told(what: &str, measured: String) -> Self {
+        Self {
+            what: what.into(),
+            target: String::new(),
+            measured,
+            reached: None,
+            cause: String::new(),
+        }
+    }
+
+    /// A measure that could not be taken.
+    pub fn missing(what: &str, target: &str, why: String) -> Self {
+        Self {
+            what: what.into(),
+            target: target.into(),
+            measured: "not measured".into(),
+            reached: None,
+            cause: why,
+        }
+    }
+
+    /// With what a reader should know.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<String>) -> Self {
+        self.cause = cause.into();
+        self
+    }
+}
+
+/// All lines, columns aligned.
+pub fn render(lines: &[Line]) -> String {
+    let width = |column: fn(&Line) -> &str, title: &str| {
+        lines
+            .iter()
+            .map(|line| column(line).chars().count())
+            .chain([title.len()])
+            .max()
+            .unwrap_or_default()
+    };
+    let what = width(|line| &line.what, "measure");
+    let target = width(|line| &line.target, "target");
+    let measured = width(|line| &line.measured, "measured");
+    let mut text = format!(
+        "{:what$}  {:target$}  {:measured$}  reached  note\n",
+        "measure", "target", "measured"
+    );
+    for line in lines {
+        let reached = match line.reached {
+            Some(true) => "yes",
+            Some(false) => "NO",
+            None => "-",
+        };
+        let (a, b, c) = (&line.what, &line.target, &line.measured);
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "{a:what$}  {b:target$}  {c:measured$}  {reached:7}  {}",
+            line.cause
+        );
+    }
+    text
+}

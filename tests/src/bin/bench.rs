@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `make bench`: measures, prints the table, and fails only where something could not be run.
+
+use anyhow::Result;
+use clap::Parser;
+use tests::artifacts::Artifacts;
+use tests::bench::table::{self, Line};
+use tests::bench::{boots, dhcp, files, node_init, wire_size};
+
+/// Measures Gleaner beside programs that people know.
+#[derive(Debug, Parser)]
+struct Cli {
+    /// Only these sections: boots, dhcp, files, node-init, wire-size.
+    sections: Vec<String>,
+}
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    let artifacts = Artifacts::find()?;
+    let mut lines = Vec::new();
+    let mut section = |name: &str, measure: &dyn Fn() -> Result<Vec<Line>>| {
+        if !cli.sections.is_empty() && !cli.sections.iter().any(|wanted| wanted == name) {
+            return;
+        }
+        eprintln!("measuring {name} …");
+        match measure() {
+            Ok(measured) => lines.extend(measured),
+            Err(error) => lines.push(Line::missing(name, "", format!("{error:#}"))),
+        }
+    };
+    section("boots", &|| boots::measure(&artifacts));
+    section("dhcp", &dhcp::measure);
+    section("files", &|| files::measure(&artifacts));
+    section("node-init", &|| node_init::measure(&artifacts));
+    section("wire-size", &|| wire_size::measure(&artifacts));
+    print!("{}", table::render(&lines));
+    Ok(())
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Made-up images: small, signed with a made-up key, and in every other way what `images build` leaves behind.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use blake2::{Blake2b512, Digest};
+use ed25519_dalek::{Signer, SigningKey};
+use provisioner_api::{CHUNK_SIZE, Chunk, FIRST_MIB, Manifest, Partition, PartitionRole, RamFile, RamManifest};
+use serde::Serialize;
+
+/// Loaders in a made-up RAM environment: all that the ladder knows for PCs.
+pub const LOADERS: [&str; 6] = [
+    "ipxe-ia32.efi",
+    "ipxe.efi",
+    "ipxe.pxe",
+    "local-grub.efi",
+    "snponly.efi",
+    "undionly.kpxe",
+];
+/// Name of the made-up node image.
+pub const IMAGE: &str = "debian-13";
+/// Bytes of a loader: several TFTP blocks, and not a whole number of them.
+const LOADER: usize = 70_001;
+/// Bytes of a kernel or initramfs.
+const KERNEL: usize = 200_000;
+
+/// A key for signing, in minisign's format.
+pub struct Signature {
+    id: [u8; 8],
+    key: SigningKey,
+}
+
+impl Signature {
+    /// A fresh key.
+    pub fn new() -> Self {
+        Self {
+            id: rand::random(),
+            key: SigningKey::from_bytes(&rand::random()),
+        }
+    }
+
+    /// Writes the public half as `NAME.pub` into a folder.
+    pub fn trust(&self, folder: &Path, name: &str) -> Result<()> {
+        let line = BASE64.encode([b"Ed", &self.id[..], self.key.verifying_key().as_bytes()].concat());
+        let file = folder.join(format!("{name}.pub"));
+        let text = format!("untrusted comment: minisign public key {}\n{line}\n", self.id_text());
+        fs::write(&file, text).with_context(|| format!("writing {}", file.display()))
+    }
+
+    /// Writes a signed document.
+    fn write(&self, folder: &Path, name: &str, document: &impl Serialize) -> Result<()> {
+        let bytes = serde_json::to_vec_pretty(document).context("writing JSON")?;
+        fs::write(folder.join(name), &bytes).with_context(|| format!("writing {name}"))?;
+        let signature = self.key.sign(&Blake2b512::digest(&bytes)).to_bytes();
+        let comment = "made up";
+        let over_comment = self.key.sign(&[&signature, comment.as_bytes()].concat()).to_bytes();
+        let text = format!(
+            "untrusted comment: signature from minisign secret key {}\n{}\ntrusted comment: {comment}\n{}\n",
+            self.id_text(),
+            BASE64.encode([b"ED", &self.id[..], &signature].concat()),
+            BASE64.encode(over_comment),
+        );
+        fs::write(folder.join(format!("{name}.minisig")), text).with_context(|| format!("signing {name}"))
+    }
+
+    fn id_text(&self) -> String {
+        hex::encode_upper(self.id.iter().rev().copied().collect::<Vec<_>>())
+    }
+}
+
+impl Default for Signature {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Makes a RAM environment in a new folder below `place`.
+pub fn ram(place: &Path, version: &str, signature: &Signature) -> Result<PathBuf> {
+    ram_of(place, version, signature, KERNEL)
+}
+
+/// Makes one with an initramfs of this many bytes.
+pub fn ram_of(place: &Path, version: &str, signature: &Signature, initrd: usize) -> Result<PathBuf> {
+    let folder = place.join(format!("ram-{version}"));
+    fs::create_dir_all(folder.join(RamManifest::LOADERS)).context("making a folder")?;
+    let mut files = Vec::new();
+    let mut file = |path: String, size: usize| -> Result<()> {
+        let content = noise(size);
+        fs::write(folder.join(&path), &content).with_context(|| format!("writing {path}"))?;
+        files.push(RamFile {
+            path,
+            size: size as u64,
+            blake3: blake3::hash(&content).to_hex().to_string(),
+        });
+        Ok(())
+    };
+    file(RamManifest::INITRD.into(), initrd)?;
+    for loader in LOADERS {
+        file(format!("{}/{loader}", RamManifest::LOADERS), LOADER)?;
+    }
+    file(RamManifest::KERNEL.into(), KERNEL)?;
+    let manifest = RamManifest {
+        format: 1,
+        name: "ram".into(),
+        version: version.into(),
+        arch: "amd64".into(),
+        created: 1_760_000_000,
+        kernel: "6.12.0-made-up".into(),
+        nonfree_firmware: false,
+        files,
+        packages: Vec::new(),
+    };
+    signature.write(&folder, RamManifest::FILE, &manifest)?;
+    Ok(folder)
+}
+
+/// Makes a node image in a new folder below `place`; `size` bytes of it do not compress.
+pub fn image(place: &Path, version: &str, size: usize, signature: &Signature) -> Result<PathBuf> {
+    let folder = place.join(format!("image-{version}"));
+    fs::create_dir_all(&folder).context("making a folder")?;
+    let (mut chunks, mut data) = (Vec::new(), Vec::new());
+    let whole = usize::try_from(CHUNK_SIZE).context("a chunk's size")?;
+    for (index, piece) in noise(size).chunks(whole).enumerate() {
+        let mut disk = piece.to_vec();
+        disk.resize(whole, 0);
+        let compressed = zstd::bulk::compress(&disk, 1).context("compressing")?;
+        chunks.push(Chunk {
+            index: index as u64,
+            hash: blake3::hash(&compressed).to_hex().to_string(),
+            disk_hash: blake3::hash(&disk).to_hex().to_string(),
+            offset: data.len() as u64,
+            length: compressed.len() as u64,
+        });
+        data.extend(compressed);
+    }
+    let disk_size = (chunks.len() as u64 + 16) * CHUNK_SIZE;
+    let manifest = Manifest {
+        format: 1,
+        name: IMAGE.into(),
+        version: version.into(),
+        arch: "amd64".into(),
+        created: 1_760_000_000,
+        disk_size,
+        chunk_size: CHUNK_SIZE,
+        data_size: data.len() as u64,
+        partitions: vec![Partition {
+            number: 1,
+            role: PartitionRole::Root,
+            start: FIRST_MIB,
+            size: disk_size - 2 * FIRST_MIB,
+        }],
+        chunks,
+        packages: Vec::new(),
+    };
+    fs::write(folder.join("chunks"), data).context("writing chunks")?;
+    signature.write(&folder, "manifest.json", &manifest)?;
+    Ok(folder)
+}
+
+/// Bytes that do not compress.
+fn noise(size: usize) -> Vec<u8> {
+    let mut bytes = vec![0; size];
+    rand::Rng::fill(&mut rand::rng(), bytes.as_mut_slice());
+    bytes
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Boot scripts, read as iPXE reads them: as far as our own scripts go, and no further.
+
+use anyhow::{Context, Result, ensure};
+
+/// What a boot script makes a machine do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Script {
+    /// Start the RAM environment.
+    Discover {
+        /// URL of the kernel.
+        kernel: String,
+        /// URL of the initramfs.
+        initrd: String,
+        /// The kernel's command line.
+        arguments: Vec<String>,
+    },
+    /// Start the local disk.
+    LocalDisk {
+        /// URL of the loader that does it under UEFI.
+        loader: String,
+    },
+    /// Say something, wait, ask again.
+    Stop {
+        /// What the screen shows.
+        said: Vec<String>,
+    },
+}
+
+/// Reads a script; `mac` is what iPXE puts in for its card where the script asks for it.
+pub fn parse(text: &str, mac: &str) -> Result<Script> {
+    ensure!(text.starts_with("#!ipxe\n"), "this is no iPXE script: {text}");
+    let lines: Vec<String> = text
+        .lines()
+        .map(|line| line.replace("${netX/mac:hexhyp}", mac))
+        .collect();
+    let commands: Vec<Vec<&str>> = lines.iter().map(|line| command(line)).collect();
+    let find = |name: &str| commands.iter().find(|words| words.first() == Some(&name));
+    if let Some(kernel) = find("kernel") {
+        let initrd = find("initrd")
+            .and_then(|words| words.last())
+            .context("a kernel without initrd")?;
+        return Ok(Script::Discover {
+            kernel: (*kernel.get(1).context("a kernel without URL")?).to_owned(),
+            initrd: (*initrd).to_owned(),
+            arguments: kernel[2..].iter().map(|word| (*word).to_owned()).collect(),
+        });
+    }
+    if find("sanboot").is_some() {
+        let loader = find("chain")
+            .and_then(|words| words.last())
+            .context("a local disk without loader")?;
+        return Ok(Script::LocalDisk {
+            loader: (*loader).to_owned(),
+        });
+    }
+    let said = commands.iter().filter(|words| words.first() == Some(&"echo"));
+    Ok(Script::Stop {
+        said: said.map(|words| words[1..].join(" ")).collect(),
+    })
+}
+
+/// Every URL of our own in a script, whichever branch it stands in.
+pub fn urls(text: &str) -> Vec<String> {
+    let words = text.split_ascii_whitespace();
+    words
+        .filter(|word| word.starts_with("http://"))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// A line's command: what stands before `||` and `&&`.
+fn command(line: &str) -> Vec<&str> {
+    line.split_ascii_whitespace()
+        .take_while(|word| !matches!(*word, "||" | "&&"))
+        .collect()
+}

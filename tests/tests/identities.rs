@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Who is who, when labels lie: two machines are two nodes, one machine stays one.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use anyhow::{Result, ensure};
+use provisioner_api::Smbios;
+use tests::machine::{Machine, Step};
+use tests::node::inventory;
+use tests::rom::Kind;
+use tests::rom::script::Script;
+use tests::server::{ALONE, EVERYBODY, PATIENCE, Street, Yard};
+
+/// Switches the machine on, lets it introduce itself, and says which node it is.
+fn who_is(machine: &mut Machine) -> Result<String> {
+    machine.cut_power();
+    machine.run_until(PATIENCE, |step| matches!(step, Step::Registered(_)))?;
+    Ok(machine.registered().unwrap().node_id.clone())
+}
+
+/// Gives a machine other labels, on the outside (DHCP) and on the inside (SMBIOS).
+fn label(machine: &mut Machine, uuid: Option<[u8; 16]>, serial: Option<&str>) {
+    machine.rom.uuid = uuid;
+    machine.inventory.smbios = Smbios {
+        system_uuid: uuid.map(inventory::uuid_text),
+        system_serial: serial.map(str::to_owned),
+        board_serial: serial.map(str::to_owned),
+        chassis_serial: serial.map(str::to_owned),
+        ..machine.inventory.smbios.clone()
+    };
+}
+
+/// Two machines with these labels are two nodes, and stay who they are.
+fn are_two(street: &Street<'_>, number: u32, uuid: Option<[u8; 16]>, serial: Option<&str>) -> Result<()> {
+    let mut pair = [
+        street.machine(Kind::BiosPxe, number),
+        street.machine(Kind::UefiX64, number + 1),
+    ];
+    for machine in &mut pair {
+        label(machine, uuid, serial);
+    }
+    let [a, b] = &mut pair;
+    let (first, second) = (who_is(a)?, who_is(b)?);
+    ensure!(first != second, "{uuid:?} {serial:?} made one node of two machines");
+    ensure!(
+        who_is(a)? == first && who_is(b)? == second,
+        "{uuid:?} {serial:?}: a machine became another node"
+    );
+    Ok(())
+}
+
+#[test]
+fn two_machines_with_the_same_or_no_uuid_and_serials_are_two_nodes() {
+    let mut yard = Yard::new(ALONE).unwrap();
+    let nodes = yard
+        .tell(|street| {
+            let shared = [0x03, 0, 2, 0, 4, 0, 5, 0, 0, 6, 0, 7, 0, 8, 0, 9];
+            let like_a_real_one = [
+                0x12, 0x8f, 0x33, 0xa0, 0x11, 0xee, 0x41, 0x5c, 0x9a, 3, 0x77, 0xfe, 0x20, 0xc1, 0x66, 0x5d,
+            ];
+            are_two(street, 1, Some(like_a_real_one), None)?;
+            are_two(street, 11, Some(shared), None)?;
+            are_two(street, 21, Some([0; 16]), None)?;
+            are_two(street, 31, Some([0xff; 16]), None)?;
+            are_two(street, 41, None, Some("To Be Filled By O.E.M."))?;
+            are_two(street, 51, Some(shared), Some("System Serial Number"))?;
+            are_two(street, 61, None, Some("00000000"))?;
+            street.server.nodes()
+        })
+        .unwrap();
+    assert_eq!(nodes.len(), 14, "{nodes:#?}");
+}
+
+#[test]
+fn the_same_machine_with_another_card_is_one_node() {
+    let mut yard = Yard::new(ALONE).unwrap();
+    yard.tell(|street| {
+        let mut machine = street.machine(Kind::BiosPxe, 1);
+        let before = who_is(&mut machine)?;
+        let card = street.machine(Kind::BiosPxe, 2).rom.mac;
+        machine.rom.mac = card;
+        machine.inventory.nics = vec![inventory::nic(&machine.rom.mac_text())];
+        ensure!(who_is(&mut machine)? == before, "another card made another node");
+        ensure!(street.server.nodes()?.len() == 1);
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn the_same_machine_with_another_disk_is_one_node() {
+    let mut yard = Yard::new(ALONE).unwrap();
+    yard.tell(|street| {
+        let mut machine = street.machine(Kind::UefiX64, 1);
+        let before = who_is(&mut machine)?;
+        machine.inventory.disks = vec![inventory::disk("ANOTHER-1")];
+        ensure!(who_is(&mut machine)? == before, "another disk made another node");
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_usb_card_that_moves_between_machines_does_not_make_them_one() {
+    let mut yard = Yard::new(ALONE).unwrap();
+    yard.tell(|street| {
+        let card = street.machine(Kind::UefiX64, 99).rom.mac;
+        let mut nodes = Vec::new();
+        for number in 1..=3 {
+            let mut machine = street.machine(Kind::UefiX64, number);
+            // A laptop without a socket of its own, and without labels that would tell it apart.
+            label(&mut machine, None, Some("Default string"));
+            machine.rom.mac = card;
+            machine.inventory.nics = vec![inventory::usb_nic(&machine.rom.mac_text())];
+            nodes.push(who_is(&mut machine)?);
+        }
+        nodes.dedup();
+        ensure!(nodes.len() == 3, "three laptops, one card, {} nodes", nodes.len());
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_new_machine_is_examined_although_a_ready_node_has_its_uuid() {
+    let mut yard = Yard::new(&format!("{ALONE}{EVERYBODY}")).unwrap();
+    yard.tell(|street| {
+        let mut ready = street.machine(Kind::UefiX64, 1);
+        ready.run_until_serving(PATIENCE)?;
+        let mut twin = street.machine(Kind::UefiX64, 2);
+        twin.rom.uuid = ready.rom.uuid;
+        twin.inventory
+            .smbios
+            .system_uuid
+            .clone_from(&ready.inventory.smbios.system_uuid);
+        let boot = twin.rom.boot(&street.ether)?;
+        ensure!(
+            matches!(boot.script, Script::Discover { .. }),
+            "the twin was sent to its disk: {}",
+            boot.text
+        );
+        twin.run_until_serving(PATIENCE)?;
+        ensure!(street.summary(&ready)?.id != street.summary(&twin)?.id);
+        // And the first one is still itself.
+        ready.cut_power();
+        ready.run_until_serving(PATIENCE)?;
+        ensure!(ready.disk.writes == 2, "the ready node was written again");
+        Ok(())
+    })
+    .unwrap();
+}
