@@ -12,3 +12,4 @@ pub mod peer;
 pub mod process;
 pub mod table;
 pub mod wire_size;
+pub mod write;

@@ -52,7 +52,7 @@ impl Signature {
     }
 
     /// Writes a signed document.
-    fn write(&self, folder: &Path, name: &str, document: &impl Serialize) -> Result<()> {
+    pub fn write(&self, folder: &Path, name: &str, document: &impl Serialize) -> Result<()> {
         let bytes = serde_json::to_vec_pretty(document).context("writing JSON")?;
         fs::write(folder.join(name), &bytes).with_context(|| format!("writing {name}"))?;
         let signature = self.key.sign(&Blake2b512::digest(&bytes)).to_bytes();

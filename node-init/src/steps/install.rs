@@ -21,7 +21,7 @@ const LARGEST_SIGNATURE: u64 = 16 * 1024;
 pub struct Written {
     /// Bytes of disk.
     pub bytes: u64,
-    /// From first to last.
+    /// From the image's first byte to its last; what comes after is the same for a small image and a large one.
     pub time: Duration,
 }
 
@@ -48,7 +48,6 @@ pub fn run(tools: &Tools<'_>, order: &Install, meter: &Meter<'_>) -> Result<Writ
         format!("{} {}", order.image.name, order.image.version),
     );
     let failed = |trouble: Trouble| trouble.cause(&label, &image);
-    let started = Instant::now();
 
     let waiting = |what: &str| {
         if !what.is_empty() {
@@ -57,7 +56,9 @@ pub fn run(tools: &Tools<'_>, order: &Install, meter: &Meter<'_>) -> Result<Writ
     };
     let source = HttpSource::new(&order.image.url, &waiting);
     let manifest = fetch_manifest(&source, order).map_err(failed)?;
+    let started = Instant::now();
     let first = write_body(host, &name, &manifest, &source, meter).map_err(failed)?;
+    let time = started.elapsed();
 
     meter.progress(Stage::SettingUp, 0, format!("setting {} up", order.name));
     let capsule = capsule(tools, meter).map_err(|e| set_up_failed("fetching the identity capsule", &e.to_string()))?;
@@ -68,7 +69,7 @@ pub fn run(tools: &Tools<'_>, order: &Install, meter: &Meter<'_>) -> Result<Writ
     meter.progress(Stage::SettingUp, 1000, format!("{} is on the disk", order.name));
     Ok(Written {
         bytes: manifest.disk_size,
-        time: started.elapsed(),
+        time,
     })
 }
 

@@ -5,12 +5,12 @@ use anyhow::Result;
 use clap::Parser;
 use tests::artifacts::Artifacts;
 use tests::bench::table::{self, Line};
-use tests::bench::{boots, dhcp, files, node_init, wire_size};
+use tests::bench::{boots, dhcp, files, node_init, wire_size, write};
 
 /// Measures Gleaner beside programs that people know.
 #[derive(Debug, Parser)]
 struct Cli {
-    /// Only these sections: boots, dhcp, files, node-init, wire-size.
+    /// Only these sections: boots, dhcp, files, node-init, wire-size, write.
     sections: Vec<String>,
 }
 
@@ -33,6 +33,7 @@ fn main() -> Result<()> {
     section("files", &|| files::measure(&artifacts));
     section("node-init", &|| node_init::measure(&artifacts));
     section("wire-size", &|| wire_size::measure(&artifacts));
+    section("write", &|| write::measure(&artifacts));
     print!("{}", table::render(&lines));
     Ok(())
 }

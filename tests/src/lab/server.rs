@@ -53,11 +53,11 @@ impl Server {
         })
     }
 
-    /// Sections of the configuration file to go with the laboratory's own.
+    /// What goes into the configuration file behind the laboratory's own: options first, then sections.
     pub fn configure(&mut self, sections: &str) -> Result<()> {
         sections.clone_into(&mut self.config);
         let text = format!(
-            "site = \"Laboratory\"\ninterfaces = [\"{}\"]\n\n[paths]\nconfig = \"{}\"\nstate = \"{}\"\nrun = \"{}\"\n\n{sections}",
+            "site = \"Laboratory\"\ninterfaces = [\"{}\"]\npaths.config = \"{}\"\npaths.state = \"{}\"\npaths.run = \"{}\"\n\n{sections}",
             super::BRIDGE,
             self.folder.join("config").display(),
             self.state().display(),
