@@ -8,33 +8,78 @@ use std::net::Ipv4Addr;
 
 use crate::client::{Client, Firmware, Speaker};
 
-/// iPXE for BIOS that drives the card through the firmware's own UNDI driver.
-pub const UNDIONLY: &str = "undionly.kpxe";
-/// iPXE for BIOS with drivers of its own.
-pub const IPXE_BIOS: &str = "ipxe.pxe";
-/// iPXE for x86-64 UEFI with drivers of its own.
-pub const IPXE_X64: &str = "ipxe.efi";
-/// iPXE for x86-64 UEFI that drives the card through the firmware.
-pub const SNPONLY_X64: &str = "snponly.efi";
-/// iPXE for 32-bit UEFI.
-pub const IPXE_IA32: &str = "ipxe-ia32.efi";
-/// iPXE for ARM64 UEFI.
-pub const IPXE_ARM64: &str = "ipxe-arm64.efi";
-/// GRUB that chains the local disk's `/EFI/BOOT/BOOTX64.EFI`.
+/// GRUB that chains the local disk's `/EFI/BOOT/BOOTX64.EFI`, for iPXE under UEFI.
 pub const LOCAL_GRUB: &str = "local-grub.efi";
+/// What Debian's shim loads next, from where it came from itself: Debian's GRUB for the network.
+pub const SIGNED_GRUB: &str = "grubx64.efi";
 /// iPXE under UEFI asks for this script beside its own file before it asks DHCP for one.
 pub const AUTOEXEC: &str = "autoexec.ipxe";
 
-/// Every file that may lie beside the RAM environment as a loader.
-pub const LOADERS: [&str; 7] = [
-    UNDIONLY,
-    IPXE_BIOS,
-    IPXE_X64,
-    SNPONLY_X64,
-    IPXE_IA32,
-    IPXE_ARM64,
-    LOCAL_GRUB,
-];
+/// A rung of the ladder: a loader that firmware can start and that leads to a boot script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Loader {
+    /// iPXE for BIOS that drives the card through the firmware's own UNDI driver.
+    Undionly,
+    /// iPXE for BIOS with drivers of its own.
+    IpxeBios,
+    /// Debian's shim, signed by Microsoft, and behind it Debian's GRUB: starts with Secure Boot on or off, drives the
+    /// card through the firmware, and fetches everything the way that it came itself.
+    ShimX64,
+    /// iPXE for x86-64 UEFI with drivers of its own.
+    IpxeX64,
+    /// iPXE for x86-64 UEFI that drives the card through the firmware.
+    SnponlyX64,
+    /// iPXE for 32-bit UEFI.
+    IpxeIa32,
+    /// iPXE for ARM64 UEFI.
+    IpxeArm64,
+}
+
+impl Loader {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Undionly,
+        Self::IpxeBios,
+        Self::ShimX64,
+        Self::IpxeX64,
+        Self::SnponlyX64,
+        Self::IpxeIa32,
+        Self::IpxeArm64,
+    ];
+
+    /// The file that firmware is told to load. It names the rung wherever one is written down.
+    pub fn file(self) -> &'static str {
+        match self {
+            Self::Undionly => "undionly.kpxe",
+            Self::IpxeBios => "ipxe.pxe",
+            Self::ShimX64 => "shimx64.efi",
+            Self::IpxeX64 => "ipxe.efi",
+            Self::SnponlyX64 => "snponly.efi",
+            Self::IpxeIa32 => "ipxe-ia32.efi",
+            Self::IpxeArm64 => "ipxe-arm64.efi",
+        }
+    }
+
+    /// Every file without which it leads nowhere.
+    pub fn files(self) -> impl Iterator<Item = &'static str> {
+        let behind = (self == Self::ShimX64).then_some(SIGNED_GRUB);
+        std::iter::once(self.file()).chain(behind)
+    }
+
+    /// The rung of this name, as [`Loader::file`] gives it.
+    pub fn from_file(file: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|loader| loader.file() == file)
+    }
+
+    /// In words, for a person.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Undionly | Self::SnponlyX64 => "iPXE on the firmware's network driver",
+            Self::IpxeBios | Self::IpxeX64 | Self::IpxeIa32 | Self::IpxeArm64 => "iPXE with network drivers of its own",
+            Self::ShimX64 => "the signed GRUB, which Secure Boot lets in",
+        }
+    }
+}
 
 /// Path under which the HTTP server has the loaders, file name to follow.
 pub const LOADERS_PATH: &str = "/loaders/";
@@ -99,20 +144,22 @@ impl Server {
     }
 }
 
-/// The loaders for a kind of firmware, the one to try first first.
-pub fn rungs(firmware: Firmware) -> &'static [&'static str] {
+/// The ladder of a kind of firmware, the rung to try first first.
+pub fn rungs(firmware: Firmware) -> &'static [Loader] {
     match firmware {
         // The firmware's driver has just loaded a file over this card, so it works.
-        Firmware::Bios => &[UNDIONLY, IPXE_BIOS],
-        Firmware::UefiX64 => &[IPXE_X64, SNPONLY_X64],
-        Firmware::UefiIa32 => &[IPXE_IA32],
-        Firmware::UefiArm64 => &[IPXE_ARM64],
+        Firmware::Bios => &[Loader::Undionly, Loader::IpxeBios],
+        // No request tells whether Secure Boot is on. Where it is, firmware refuses iPXE and a person has to come.
+        Firmware::UefiX64 => &[Loader::ShimX64, Loader::IpxeX64, Loader::SnponlyX64],
+        Firmware::UefiIa32 => &[Loader::IpxeIa32],
+        Firmware::UefiArm64 => &[Loader::IpxeArm64],
         Firmware::Other(_) => &[],
     }
 }
 
-/// What `client` is to load next, of the loaders that `exists` knows.
-pub fn choose(client: &Client, server: &Server, exists: impl Fn(&str) -> bool) -> Bootfile {
+/// What `client` is to load next, of the loaders whose files `exists` knows: the rung that is known to suit it,
+/// else the first one of its ladder.
+pub fn choose(client: &Client, server: &Server, suits: Option<Loader>, exists: impl Fn(&str) -> bool) -> Bootfile {
     match client.speaker {
         Speaker::System => return Bootfile::Nothing,
         Speaker::Ipxe => return Bootfile::Url(server.script_url(client)),
@@ -120,16 +167,36 @@ pub fn choose(client: &Client, server: &Server, exists: impl Fn(&str) -> bool) -
     }
     // PXE 2.1 made option 93 mandatory; the ROMs from before that are all BIOS.
     let firmware = client.firmware.unwrap_or(Firmware::Bios);
-    let Some(file) = rungs(firmware).iter().copied().find(|file| exists(file)) else {
-        let why = match rungs(firmware) {
-            [] => format!("{firmware}: there is no loader for this kind of machine"),
-            files => format!("{firmware}: no loader is imported (wanted {})", files.join(" or ")),
+    let ladder = rungs(firmware);
+    let suits = suits.filter(|loader| ladder.contains(loader));
+    let there = |loader: &Loader| loader.files().all(&exists);
+    let Some(loader) = suits.into_iter().chain(ladder.iter().copied()).find(there) else {
+        return Bootfile::Missing {
+            why: missing(firmware, ladder),
         };
-        return Bootfile::Missing { why };
     };
     match client.speaker {
-        Speaker::HttpBoot => Bootfile::Url(server.loader_url(file)),
-        _ => Bootfile::Tftp(file),
+        Speaker::HttpBoot => Bootfile::Url(server.loader_url(loader.file())),
+        _ => Bootfile::Tftp(loader.file()),
+    }
+}
+
+/// Why nothing is offered, and what a person can do.
+fn missing(firmware: Firmware, ladder: &[Loader]) -> String {
+    let wanted: Vec<&str> = ladder.iter().map(|loader| loader.file()).collect();
+    let wanted = wanted.join(" or ");
+    match firmware {
+        Firmware::Other(_) => format!("{firmware}: there is no loader for this kind of machine"),
+        Firmware::UefiArm64 => format!(
+            "{firmware}: no loader is imported for 64-bit ARM machines (wanted {wanted}); nodes are x86 PCs so far"
+        ),
+        Firmware::UefiIa32 => format!(
+            "{firmware}: no loader is imported for 32-bit UEFI (wanted {wanted}); switch its firmware to legacy or \
+             CSM boot, or start it from the boot stick"
+        ),
+        Firmware::Bios | Firmware::UefiX64 => format!(
+            "{firmware}: no loader is imported (wanted {wanted}): provisioner image import FOLDER"
+        ),
     }
 }
 
@@ -153,48 +220,106 @@ mod tests {
         }
     }
 
+    /// What firmware is told to load when these files are there.
+    fn told(firmware: Option<Firmware>, suits: Option<Loader>, there: &[&str]) -> Bootfile {
+        choose(&client(firmware, Speaker::PxeRom), &SERVER, suits, |file| {
+            there.contains(&file)
+        })
+    }
+
+    const ALL: [&str; 8] = [
+        "undionly.kpxe",
+        "ipxe.pxe",
+        "shimx64.efi",
+        "grubx64.efi",
+        "ipxe.efi",
+        "snponly.efi",
+        "ipxe-ia32.efi",
+        "ipxe-arm64.efi",
+    ];
+
     #[test]
     fn firmware_gets_the_first_loader_that_is_there() {
-        let all = |_: &str| true;
-        let choice =
-            |firmware, exists: &dyn Fn(&str) -> bool| choose(&client(firmware, Speaker::PxeRom), &SERVER, exists);
-        assert_eq!(choice(Some(Firmware::Bios), &all), Bootfile::Tftp(UNDIONLY));
-        assert_eq!(choice(None, &all), Bootfile::Tftp(UNDIONLY));
-        assert_eq!(choice(Some(Firmware::UefiX64), &all), Bootfile::Tftp(IPXE_X64));
+        assert_eq!(told(Some(Firmware::Bios), None, &ALL), Bootfile::Tftp("undionly.kpxe"));
+        assert_eq!(told(None, None, &ALL), Bootfile::Tftp("undionly.kpxe"));
+        assert_eq!(told(Some(Firmware::UefiX64), None, &ALL), Bootfile::Tftp("shimx64.efi"));
         assert_eq!(
-            choice(Some(Firmware::UefiX64), &|file| file == SNPONLY_X64),
-            Bootfile::Tftp(SNPONLY_X64)
+            told(Some(Firmware::UefiX64), None, &["snponly.efi"]),
+            Bootfile::Tftp("snponly.efi")
         );
-        assert_eq!(choice(Some(Firmware::UefiIa32), &all), Bootfile::Tftp(IPXE_IA32));
+        assert_eq!(
+            told(Some(Firmware::UefiX64), None, &["shimx64.efi", "ipxe.efi"]),
+            Bootfile::Tftp("ipxe.efi"),
+            "shim without the GRUB behind it leads nowhere"
+        );
+        assert_eq!(told(Some(Firmware::UefiIa32), None, &ALL), Bootfile::Tftp("ipxe-ia32.efi"));
+        assert_eq!(told(Some(Firmware::UefiArm64), None, &ALL), Bootfile::Tftp("ipxe-arm64.efi"));
+    }
+
+    #[test]
+    fn the_rung_that_suits_a_machine_comes_before_its_ladder() {
+        let x64 = Some(Firmware::UefiX64);
+        assert_eq!(
+            told(x64, Some(Loader::SnponlyX64), &ALL),
+            Bootfile::Tftp("snponly.efi")
+        );
+        assert_eq!(
+            told(x64, Some(Loader::SnponlyX64), &["ipxe.efi"]),
+            Bootfile::Tftp("ipxe.efi"),
+            "a rung that is gone is passed over"
+        );
+        assert_eq!(
+            told(x64, Some(Loader::Undionly), &ALL),
+            Bootfile::Tftp("shimx64.efi"),
+            "what was learnt in BIOS mode says nothing about UEFI"
+        );
+    }
+
+    #[test]
+    fn a_rung_is_found_by_its_file_and_stands_on_one_ladder() {
+        for loader in Loader::ALL {
+            assert_eq!(Loader::from_file(loader.file()), Some(loader));
+            let ladders = [
+                Firmware::Bios,
+                Firmware::UefiX64,
+                Firmware::UefiIa32,
+                Firmware::UefiArm64,
+            ];
+            let on = ladders.iter().filter(|firmware| rungs(**firmware).contains(&loader));
+            assert_eq!(on.count(), 1, "{loader:?}");
+        }
+        assert_eq!(Loader::from_file(SIGNED_GRUB), None);
     }
 
     #[test]
     fn http_boot_gets_a_url_of_the_loader() {
-        let choice = choose(&client(Some(Firmware::UefiX64), Speaker::HttpBoot), &SERVER, |_| true);
-        assert_eq!(choice, Bootfile::Url("http://10.77.0.1:8080/loaders/ipxe.efi".into()));
+        let http = client(Some(Firmware::UefiX64), Speaker::HttpBoot);
+        let choice = choose(&http, &SERVER, None, |_| true);
+        assert_eq!(choice, Bootfile::Url("http://10.77.0.1:8080/loaders/shimx64.efi".into()));
     }
 
     #[test]
     fn a_machine_without_a_loader_is_told_in_words() {
-        let Bootfile::Missing { why } = choose(&client(Some(Firmware::Other(4)), Speaker::PxeRom), &SERVER, |_| true)
-        else {
-            panic!("there is no loader for architecture 4")
-        };
-        assert!(why.contains("architecture 4"), "{why}");
-        let Bootfile::Missing { why } = choose(&client(Some(Firmware::Bios), Speaker::PxeRom), &SERVER, |_| false)
-        else {
-            panic!("no loader exists")
-        };
-        assert!(why.contains(UNDIONLY), "{why}");
+        for (firmware, there, words) in [
+            (Firmware::Other(4), &ALL[..], "architecture 4"),
+            (Firmware::Bios, &[], "undionly.kpxe"),
+            (Firmware::UefiIa32, &["ipxe.efi"], "legacy"),
+            (Firmware::UefiArm64, &["ipxe.efi"], "ARM"),
+        ] {
+            let Bootfile::Missing { why } = told(Some(firmware), None, there) else {
+                panic!("{firmware} was told to load something")
+            };
+            assert!(why.contains(words), "{why}");
+        }
     }
 
     #[test]
     fn ipxe_gets_its_script_and_a_system_gets_nothing() {
         let ipxe = client(Some(Firmware::UefiX64), Speaker::Ipxe);
         let url = "http://10.77.0.1:8080/boot/ipxe?mac=52-54-00-77-00-01&arch=uefi-x64";
-        assert_eq!(choose(&ipxe, &SERVER, |_| false), Bootfile::Url(url.into()));
+        assert_eq!(choose(&ipxe, &SERVER, None, |_| false), Bootfile::Url(url.into()));
         assert_eq!(
-            choose(&client(None, Speaker::System), &SERVER, |_| true),
+            choose(&client(None, Speaker::System), &SERVER, None, |_| true),
             Bootfile::Nothing
         );
     }

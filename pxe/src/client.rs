@@ -190,6 +190,24 @@ fn firmware(number: u16) -> (Firmware, bool) {
     }
 }
 
+/// What IANA's list calls the numbers that no PC of ours sends, for people who wonder.
+fn architecture_name(number: u16) -> Option<&'static str> {
+    Some(match number {
+        1 => "NEC PC-98",
+        2 => "Itanium EFI",
+        3 => "DEC Alpha",
+        4 => "Arc x86",
+        5 => "Intel Lean Client",
+        8 => "EFI for XScale",
+        10 | 18 => "UEFI for 32-bit ARM",
+        12..=14 => "PowerPC",
+        17 => "EFI byte code",
+        21..=24 => "ARM U-Boot",
+        25..=30 => "RISC-V",
+        _ => return None,
+    })
+}
+
 /// Firmware and iPXE send the UUID as it lies in SMBIOS, the first three fields little-endian.
 fn uuid(option: &[u8]) -> Option<Uuid> {
     let [0, bytes @ ..] = option else { return None };
@@ -217,7 +235,10 @@ impl Firmware {
 impl fmt::Display for Firmware {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Other(number) => write!(f, "architecture {number}"),
+            Self::Other(number) => match architecture_name(*number) {
+                Some(name) => write!(f, "architecture {number} ({name})"),
+                None => write!(f, "unknown architecture {number}"),
+            },
             known => f.write_str(known.word()),
         }
     }

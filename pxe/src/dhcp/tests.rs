@@ -137,16 +137,16 @@ fn each_firmware_gets_its_loader() {
         http_port: 8080,
     };
     let told = PACKETS.iter().fold(String::new(), |told, (name, bytes)| {
-        let boot = choose(&Request::parse(bytes).unwrap().client, &server, |_| true);
+        let boot = choose(&Request::parse(bytes).unwrap().client, &server, None, |_| true);
         format!("{told}{name}: {boot:?}\n")
     });
     expect![[r#"
         seabios-ipxe-rom-discover: Url("http://10.77.0.1:8080/boot/ipxe?mac=52-54-00-77-00-01&uuid=00112233-4455-6677-8899-aabbccddeeff&arch=bios")
         seabios-ipxe-rom-request: Url("http://10.77.0.1:8080/boot/ipxe?mac=52-54-00-77-00-01&uuid=00112233-4455-6677-8899-aabbccddeeff&arch=bios")
-        ovmf-pxe-discover: Tftp("ipxe.efi")
-        ovmf-pxe-request: Tftp("ipxe.efi")
-        ovmf-http-discover: Url("http://10.77.0.1:8080/loaders/ipxe.efi")
-        ovmf-http-request: Url("http://10.77.0.1:8080/loaders/ipxe.efi")
+        ovmf-pxe-discover: Tftp("shimx64.efi")
+        ovmf-pxe-request: Tftp("shimx64.efi")
+        ovmf-http-discover: Url("http://10.77.0.1:8080/loaders/shimx64.efi")
+        ovmf-http-request: Url("http://10.77.0.1:8080/loaders/shimx64.efi")
         ipxe-efi-discover: Url("http://10.77.0.1:8080/boot/ipxe?mac=52-54-00-77-00-02&uuid=00112233-4455-6677-8899-aabbccddeeff&arch=uefi-x64")
         ipxe-efi-request: Url("http://10.77.0.1:8080/boot/ipxe?mac=52-54-00-77-00-02&uuid=00112233-4455-6677-8899-aabbccddeeff&arch=uefi-x64")
         intel-boot-agent-discover: Tftp("undionly.kpxe")
@@ -449,7 +449,7 @@ fn mutated_packets_never_panic_and_their_replies_can_be_read() {
         let _ = Heard::parse(&bytes);
         let Ok(request) = Request::parse(&bytes) else { continue };
         understood += 1;
-        let boot = choose(&request.client, &server, |_| true);
+        let boot = choose(&request.client, &server, None, |_| true);
         let sent = reply(ReplyKind::Ack, &network, &boot).encode(&request);
         assert!(
             sent.len() < 240 + 4 * bytes.len() + 600,
