@@ -39,6 +39,8 @@ pub struct Config {
     pub ports: Ports,
     /// Whether to answer SNTP where nothing else on this machine does.
     pub ntp: bool,
+    /// What strangers may use up.
+    pub limits: Limits,
     /// Nodes.
     pub nodes: Nodes,
     /// Kernel arguments of the RAM environment, besides those that node-init needs.
@@ -137,6 +139,24 @@ pub struct Ports {
     pub http: u16,
     /// HTTPS: node and operator API.
     pub api: u16,
+}
+
+/// What strangers may use up, in all and from one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Transfers by TFTP at a time.
+    pub tftp: Share,
+    /// Connections by HTTP at a time, of each listener.
+    pub http: Share,
+}
+
+/// A limit for everybody together and one for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Everybody together.
+    pub total: usize,
+    /// One address.
+    pub per_address: usize,
 }
 
 /// How nodes are named and watched.

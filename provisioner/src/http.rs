@@ -95,7 +95,8 @@ pub async fn run(app: Arc<App>, sockets: Sockets, stop: CancellationToken) -> an
     let mut tls = (*app.key.tls).clone();
     // What is spoken inside is for the listener to say.
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let serve = |listener, router| listener::serve(listener, router, Gate::new(Limits::default()), stop.clone());
+    let limits = Limits::from(app.config.limits.http);
+    let serve = |listener, router| listener::serve(listener, router, Gate::new(limits), stop.clone());
     tokio::join!(
         serve(Listener::Plain(http), plain(web.clone())),
         serve(Listener::Tls(api, Arc::new(tls)), tls_router(web.clone())),

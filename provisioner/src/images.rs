@@ -46,6 +46,8 @@ struct Contents {
     trusted: TrustedKeys,
     images: Vec<Arc<StoredImage>>,
     ram: Vec<Arc<StoredRam>>,
+    /// The newest of them that may be booted: asked for with every packet.
+    booted: Option<Arc<StoredRam>>,
 }
 
 /// A node image in the store.
@@ -105,11 +107,17 @@ impl ImageStore {
         let ram = versions(&self.state.join(RAM), 1)?
             .into_iter()
             .map(|folder| verify::ram(folder, &trusted));
-        let (images, ram) = (
+        let (images, ram): (_, Vec<_>) = (
             images.flatten().map(Arc::new).collect(),
             ram.flatten().map(Arc::new).collect(),
         );
-        *self.contents.write().unwrap_or_else(PoisonError::into_inner) = Contents { trusted, images, ram };
+        let booted = newest(&ram, true).cloned();
+        *self.contents.write().unwrap_or_else(PoisonError::into_inner) = Contents {
+            trusted,
+            images,
+            ram,
+            booted,
+        };
         Ok(())
     }
 
@@ -186,16 +194,12 @@ impl ImageStore {
     /// The RAM environment to boot, or why there is none.
     pub fn ram(&self) -> Result<Arc<StoredRam>, String> {
         self.read(|contents| {
-            let newest = |sound: bool| {
-                let candidates = contents.ram.iter().filter(|ram| ram.problem.is_none() == sound);
-                candidates
-                    .max_by_key(|ram| (ram.manifest.created, ram.manifest.version.clone()))
-                    .cloned()
-            };
-            match (newest(true), newest(false).and_then(|ram| ram.problem.clone())) {
-                (Some(ram), _) => Ok(ram),
-                (None, Some(problem)) => Err(format!("the RAM environment cannot be used: {problem}")),
-                (None, None) => Err("the server has no RAM environment: provisioner image import FOLDER".into()),
+            if let Some(ram) = &contents.booted {
+                return Ok(Arc::clone(ram));
+            }
+            match newest(&contents.ram, false).and_then(|ram| ram.problem.as_ref()) {
+                Some(problem) => Err(format!("the RAM environment cannot be used: {problem}")),
+                None => Err("the server has no RAM environment: provisioner image import FOLDER".into()),
             }
         })
     }
@@ -207,7 +211,17 @@ impl ImageStore {
 
     /// The loader of this name, of the RAM environment that is booted.
     pub fn loader(&self, name: &str) -> Option<Bytes> {
-        self.ram().ok()?.loaders.get(name).cloned()
+        self.read(|contents| contents.booted.as_ref()?.loaders.get(name).cloned())
+    }
+
+    /// Whether the RAM environment that is booted has a loader of this name.
+    pub fn has_loader(&self, name: &str) -> bool {
+        self.read(|contents| {
+            contents
+                .booted
+                .as_ref()
+                .is_some_and(|ram| ram.loaders.contains_key(name))
+        })
     }
 
     /// All, for people, by name and age.
@@ -236,6 +250,12 @@ impl ImageStore {
     fn read<T>(&self, look: impl FnOnce(&Contents) -> T) -> T {
         look(&self.contents.read().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// The newest RAM environment, of those that may be booted or of those that may not.
+fn newest(ram: &[Arc<StoredRam>], sound: bool) -> Option<&Arc<StoredRam>> {
+    let candidates = ram.iter().filter(|ram| ram.problem.is_none() == sound);
+    candidates.max_by_key(|ram| (ram.manifest.created, ram.manifest.version.clone()))
 }
 
 /// What makes one image newer than another: its sources, then its version.

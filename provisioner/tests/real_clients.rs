@@ -12,10 +12,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
 use nix::sched::{CloneFlags, unshare};
-use provisioner::config::DhcpMode;
-use provisioner::network::{Fetch, Files, Notice, Sighting, Sightings, interfaces};
+use provisioner::config::{DhcpMode, Share};
+use provisioner::network::{Content, Fetch, FetchProgress, Files, Notice, Sighting, Sightings, interfaces};
 use provisioner::{dhcp, ntp, tftp};
 use pxe::Mac;
 
@@ -35,6 +34,7 @@ impl Sightings for Core {
     fn seen(&self, sighting: Sighting) {
         self.sighted.lock().unwrap().push(sighting);
     }
+    fn fetching(&self, _: &FetchProgress<'_>) {}
     fn fetched(&self, fetch: Fetch) {
         self.fetched.lock().unwrap().push(fetch);
     }
@@ -59,8 +59,11 @@ fn content(name: &str) -> Option<Vec<u8>> {
 }
 
 impl Files for Loaders {
-    fn get(&self, name: &str) -> Option<Bytes> {
-        content(name).map(Bytes::from)
+    fn get(&self, name: &str) -> Option<Content> {
+        content(name).map(Content::from)
+    }
+    fn has(&self, name: &str) -> bool {
+        content(name).is_some()
     }
 }
 
@@ -163,7 +166,15 @@ fn with_server(state: &Path, stories: impl FnOnce() + Send) -> Arc<Core> {
     };
     let served = interfaces(&["s0".into()]).unwrap();
     let dhcp = dhcp::bind(&settings, &served, files.clone(), sightings.clone()).unwrap();
-    let tftp = tftp::bind(69, 8080, files, sightings.clone()).unwrap();
+    let asked = tftp::Settings {
+        port: 69,
+        http_port: 8080,
+        limits: Share {
+            total: 1024,
+            per_address: 8,
+        },
+    };
+    let tftp = tftp::bind(&asked, files, sightings.clone()).unwrap();
     let ntp = ntp::bind(123, sightings).unwrap().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

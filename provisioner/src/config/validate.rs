@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::written::{self, Written};
-use super::{Config, Dhcp, DhcpMode, Log, LogFormat, Nodes, Paths, Ports, Profile};
+use super::{Config, Dhcp, DhcpMode, Limits, Log, LogFormat, Nodes, Paths, Ports, Profile, Share};
 use crate::disks::{Choose, DiskRule};
 use crate::rules::{Conditions, Rule};
 
@@ -31,6 +31,19 @@ const FIRST_BOOT: Duration = Duration::from_mins(20);
 /// Long enough that a node keeps its address over a lunch break of the server, short enough that strangers'
 /// addresses come back the same day.
 const LEASE_TIME: Duration = Duration::from_hours(4);
+
+/// A thousand PCs that are switched on together fetch in turns; each tries again.
+const TFTP: Share = Share {
+    total: 1024,
+    // UEFI keeps its question for the size open while it fetches, and a ROM that was restarted leaves an old one behind.
+    per_address: 8,
+};
+/// A thousand nodes hold two each (long poll, heartbeat); what is beyond is a flood.
+const HTTP: Share = Share {
+    total: 4096,
+    // A node in the middle of an image has about eight, a browser six.
+    per_address: 64,
+};
 
 /// Means what is written. `folder` is where the file lies.
 pub(super) fn validate(written: Written, folder: &Path) -> Result<Config> {
@@ -53,6 +66,7 @@ pub(super) fn validate(written: Written, folder: &Path) -> Result<Config> {
         dhcp: dhcp(&written.dhcp)?,
         ports: ports(&written.ports),
         ntp: written.ntp.unwrap_or(true),
+        limits: limits(&written.limits)?,
         nodes: nodes(written.nodes)?,
         ram_kernel_args: one_line(
             "ram_kernel_args",
@@ -109,6 +123,25 @@ fn pool(text: &str) -> Result<(Ipv4Addr, Ipv4Addr)> {
         (bounds.0 <= bounds.1).then_some(bounds)
     });
     bounds.with_context(|| format!("dhcp.pool: {text:?} is not like \"192.0.2.100-192.0.2.200\""))
+}
+
+fn limits(written: &written::Limits) -> Result<Limits> {
+    let share = |option: &str, total: Option<usize>, each: Option<usize>, default: Share| {
+        let share = Share {
+            total: total.unwrap_or(default.total),
+            per_address: each.unwrap_or(default.per_address),
+        };
+        ensure!(
+            share.total > 0 && share.per_address > 0,
+            "limits.{option}: 0 would serve nobody"
+        );
+        Ok(share)
+    };
+    let (all, each) = (written.tftp_transfers, written.tftp_transfers_per_address);
+    let tftp = share("tftp_transfers", all, each, TFTP)?;
+    let (all, each) = (written.http_connections, written.http_connections_per_address);
+    let http = share("http_connections", all, each, HTTP)?;
+    Ok(Limits { tftp, http })
 }
 
 fn ports(written: &written::Ports) -> Ports {

@@ -20,6 +20,7 @@ pub(super) struct Written {
     pub(super) paths: Paths,
     pub(super) dhcp: Dhcp,
     pub(super) ports: Ports,
+    pub(super) limits: Limits,
     pub(super) nodes: Nodes,
     pub(super) profiles: BTreeMap<String, Profile>,
     pub(super) auto_approve: Vec<Rule>,
@@ -65,6 +66,16 @@ pub(super) struct Ports {
     pub(super) ntp: Option<u16>,
     pub(super) http: Option<u16>,
     pub(super) api: Option<u16>,
+}
+
+/// `[limits]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Limits {
+    pub(super) tftp_transfers: Option<usize>,
+    pub(super) tftp_transfers_per_address: Option<usize>,
+    pub(super) http_connections: Option<usize>,
+    pub(super) http_connections_per_address: Option<usize>,
 }
 
 /// `[nodes]`

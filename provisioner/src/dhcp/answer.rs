@@ -93,9 +93,7 @@ pub(super) fn answer(
     if !segment.watch.may_lease() || !segment.serves(request.giaddr) {
         return Ok(None);
     }
-    let boot = bootfile::choose(&request.client, &segment.server, None, |file| {
-        around.files.get(file).is_some()
-    });
+    let boot = bootfile::choose(&request.client, &segment.server, None, |file| around.files.has(file));
     let outcome = decide(segment, around, &request, now.unix);
     sight(segment, around, &request, &outcome, &boot, now.unix);
     Ok(reply(segment, &request, &outcome, &boot))

@@ -6,12 +6,14 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::config::Share;
+
 /// What one listener gives to those who connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// From everybody together. A thousand nodes hold two each (long poll, heartbeat); what is beyond is a flood.
+    /// From everybody together.
     pub total: usize,
-    /// From one address. A node in the middle of an image has about eight, a browser six.
+    /// From one address.
     pub per_address: usize,
     /// Time for a TLS handshake. On a LAN it takes milliseconds, on a 15-year-old Atom a second.
     pub handshake: Duration,
@@ -26,15 +28,25 @@ pub struct Limits {
 /// one for their next heartbeat, besides the one on which they wait for orders, would fill 25 MB for nothing.
 const CROWD: usize = 100;
 
-impl Default for Limits {
-    fn default() -> Self {
+impl From<Share> for Limits {
+    fn from(share: Share) -> Self {
         Self {
-            total: 4096,
-            per_address: 64,
+            total: share.total,
+            per_address: share.per_address,
             handshake: Duration::from_secs(10),
             head: Duration::from_secs(40),
             crowded_head: Duration::from_secs(2),
         }
+    }
+}
+
+#[cfg(test)]
+impl Default for Limits {
+    fn default() -> Self {
+        Self::from(Share {
+            total: 4096,
+            per_address: 64,
+        })
     }
 }
 

@@ -57,7 +57,12 @@ impl Edges {
         let ports = &config.ports;
         let dhcp = bind_dhcp(config, &files, &sightings);
         let dhcp = keep(&mut problems, "udp", ports.dhcp, dhcp).flatten();
-        let tftp = tftp::bind(ports.tftp, ports.http, files, sightings.clone());
+        let settings = tftp::Settings {
+            port: ports.tftp,
+            http_port: ports.http,
+            limits: config.limits.tftp,
+        };
+        let tftp = tftp::bind(&settings, files, sightings.clone());
         let tftp = keep(&mut problems, "udp", ports.tftp, tftp);
         let ntp = if config.ntp {
             ntp::bind(ports.ntp, sightings)

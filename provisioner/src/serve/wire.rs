@@ -4,15 +4,14 @@
 
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
 use provisioner_api::ServiceStatus;
 use pxe::Mac;
 use tokio::sync::mpsc;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::now;
 use crate::app::App;
-use crate::network::{Fetch, Files, Notice, Sighting, Sightings};
+use crate::network::{Content, Fetch, FetchProgress, Files, Notice, Sighting, Sightings};
 
 /// Notices that wait for the disk. More than these at once are a flood, and the log has them all.
 const NOTICES: usize = 64;
@@ -40,8 +39,12 @@ impl Wire {
 }
 
 impl Files for Wire {
-    fn get(&self, name: &str) -> Option<Bytes> {
-        self.0.get()?.app.images.loader(name)
+    fn get(&self, name: &str) -> Option<Content> {
+        self.0.get()?.app.images.loader(name).map(Content::Memory)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.get().is_some_and(|ends| ends.app.images.has_loader(name))
     }
 }
 
@@ -57,6 +60,16 @@ impl Sightings for Wire {
         ends.app
             .sightings
             .note(&mac, &sighting.interface, &sighting.told, now());
+    }
+
+    fn fetching(&self, progress: &FetchProgress<'_>) {
+        let FetchProgress {
+            peer,
+            file,
+            arrived,
+            size,
+        } = progress;
+        debug!(%peer, file, arrived, size, "fetching");
     }
 
     fn fetched(&self, fetch: Fetch) {

@@ -156,6 +156,12 @@ impl Transfer {
         (self.acknowledged * self.block_size).min(self.size)
     }
 
+    /// Bytes of every block but the last.
+    pub fn block_size(&self) -> u16 {
+        // It was a u16 when the transfer was started.
+        u16::try_from(self.block_size).unwrap_or(LARGEST_BLOCK)
+    }
+
     /// Which bytes of the file a block is, and the four bytes that go before it. The last one is short, or empty.
     pub fn block(&self, number: u64) -> ([u8; 4], Range<u64>) {
         let start = ((number - 1) * self.block_size).min(self.size);

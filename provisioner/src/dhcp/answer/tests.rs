@@ -2,12 +2,11 @@
 #![allow(clippy::unwrap_used)]
 use std::time::Duration;
 
-use bytes::Bytes;
 use pxe::dhcp::{Heard, probe};
 
 use super::*;
 use crate::config::DhcpMode;
-use crate::network::Fetch;
+use crate::network::{Content, Fetch, FetchProgress};
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const OTHER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 254);
@@ -29,6 +28,7 @@ impl Sightings for Core {
     fn seen(&self, sighting: Sighting) {
         self.sighted.lock().unwrap().push(sighting);
     }
+    fn fetching(&self, _: &FetchProgress<'_>) {}
     fn fetched(&self, _: Fetch) {}
     fn service(&self, _: &'static str, _: String, _: bool) {}
     fn notice(&self, notice: Notice) {
@@ -40,8 +40,11 @@ impl Sightings for Core {
 struct All;
 
 impl Files for All {
-    fn get(&self, _: &str) -> Option<Bytes> {
-        Some(Bytes::new())
+    fn get(&self, _: &str) -> Option<Content> {
+        Some(Vec::new().into())
+    }
+    fn has(&self, _: &str) -> bool {
+        true
     }
 }
 
