@@ -1,31 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 //! DHCP at the edge: sockets, the clock, the lease log.
 //!
-//! A task a segment: it drains what has arrived, asks [`answer`](answer::answer) about each packet, makes all their
-//! promises durable with one write, and sends. What arrives meanwhile waits in the socket for the next round, so
-//! that one write serves the more packets the more there are.
+//! A task a segment: it drains what has arrived, asks [`answer`](answer::answer) about each packet, and sends what
+//! promises nothing. Promises go to [`commit`], which makes them durable before it sends them.
 
 mod answer;
 mod card;
+mod commit;
+mod outbox;
 mod socket;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
 use pxe::Mac;
-use pxe::dhcp::{Destination, Heard, Network, probe};
+use pxe::dhcp::{Heard, Network, probe};
 use pxe::lease::Table;
 use tokio::net::UdpSocket;
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::JoinSet;
 use tracing::{debug, debug_span, info, warn};
 
-use self::answer::{Around, Lines, Now, Outgoing, Segment, tell};
+use self::answer::{Around, Lines, Now, Segment, tell};
 use self::card::CardSocket;
+use self::commit::{Committer, Promises};
+use self::outbox::Outbox;
 use crate::config::DhcpMode;
 use crate::leases::Log;
 use crate::network::watch::Watch;
@@ -35,7 +38,7 @@ use crate::network::{Files, Interface, Sightings};
 const CLIENT_PORT: u16 = 68;
 /// Port of relays.
 const SERVER_PORT: u16 = 67;
-/// Packets that are answered in one round: all of them wait for the same write.
+/// Packets that are answered in one round, before anything else gets its turn.
 const ROUND: usize = 128;
 /// Largest pool that is chosen without being asked for: a thousand PCs.
 const POOL: u32 = 1024;
@@ -68,7 +71,7 @@ pub struct Settings {
 /// The bound sockets, before anything is answered.
 pub struct Listener {
     segments: Vec<Bound>,
-    log: Arc<Mutex<Log>>,
+    log: Log,
     files: Arc<dyn Files>,
     sightings: Arc<dyn Sightings>,
 }
@@ -105,7 +108,7 @@ pub fn bind(
     }
     Ok(Listener {
         segments,
-        log: Arc::new(Mutex::new(log)),
+        log,
         files,
         sightings,
     })
@@ -186,9 +189,10 @@ impl Listener {
     pub async fn run(self) -> Result<()> {
         let mut tasks = JoinSet::new();
         let lines = Arc::new(Lines::default());
+        let committer = Committer::start(self.log, self.sightings.clone())?;
         for bound in self.segments {
-            let (log, files, sightings) = (self.log.clone(), self.files.clone(), self.sightings.clone());
-            tasks.spawn(serve(bound, log, files, sightings, lines.clone()));
+            let (files, sightings) = (self.files.clone(), self.sightings.clone());
+            tasks.spawn(serve(bound, committer.clone(), files, sightings, lines.clone()));
         }
         while let Some(ended) = tasks.join_next().await {
             ended.context("a DHCP task crashed")??;
@@ -200,7 +204,7 @@ impl Listener {
 /// Serves one segment for ever.
 async fn serve(
     bound: Bound,
-    log: Arc<Mutex<Log>>,
+    committer: Committer,
     files: Arc<dyn Files>,
     sightings: Arc<dyn Sightings>,
     lines: Arc<Lines>,
@@ -212,6 +216,8 @@ async fn serve(
         card,
         started,
     } = bound;
+    let out = server.try_clone().context("sharing the DHCP socket")?;
+    let outbox = Arc::new(Outbox::new(out, card, segment.network.server));
     let server = UdpSocket::from_std(server).context("handing the DHCP socket to the runtime")?;
     let client = client
         .map(UdpSocket::from_std)
@@ -230,11 +236,8 @@ async fn serve(
         tokio::select! {
             ready = server.readable() => {
                 ready.context("waiting for DHCP packets")?;
-                let outgoing = drain(&server, &mut segment, &around, &mut buffer, started);
-                promise(&mut segment, &around, &log).await;
-                for answer in outgoing {
-                    send(&server, card.as_ref(), &segment, &answer);
-                }
+                let promises = drain(&server, &outbox, &mut segment, &around, &mut buffer, started);
+                committer.promise(promises);
             }
             ready = readable(client.as_ref()) => {
                 ready.context("waiting for other servers' DHCP packets")?;
@@ -244,7 +247,7 @@ async fn serve(
                 let (wants_probe, news) = segment.watch.tick(started.elapsed());
                 if wants_probe {
                     let question = probe(segment.probe, rand::random());
-                    to(&server, &question, (Ipv4Addr::BROADCAST, SERVER_PORT));
+                    outbox.to(&question, (Ipv4Addr::BROADCAST, SERVER_PORT));
                 }
                 tell(&segment, &around, news);
                 segment.report(&around);
@@ -261,15 +264,16 @@ async fn readable(socket: Option<&UdpSocket>) -> io::Result<()> {
     }
 }
 
-/// Answers everything that has arrived, up to a round.
+/// Answers everything that has arrived, up to a round; returns what was promised in it.
 fn drain(
     server: &UdpSocket,
+    outbox: &Arc<Outbox>,
     segment: &mut Segment,
     around: &Around<'_>,
     buffer: &mut [u8],
     started: Instant,
-) -> Vec<Outgoing> {
-    let mut outgoing = Vec::new();
+) -> Promises {
+    let mut waiting = Vec::new();
     for _ in 0..ROUND {
         let (length, peer) = match server.try_recv_from(buffer) {
             Ok(received) => received,
@@ -279,10 +283,16 @@ fn drain(
         };
         let packet = &buffer[..length];
         let _span = span(packet, peer, segment).entered();
+        let before = segment.promises.len();
         match answer::answer(segment, around, packet, now(started)) {
             Ok(Some(answer)) => {
                 metrics::counter!("gleaner_dhcp_answers_total", "kind" => answer.kind).increment(1);
-                outgoing.push(answer);
+                // RFC 2131, 3.1: the server "commits the binding for the client to persistent storage and responds".
+                if segment.promises.len() > before {
+                    waiting.push(answer);
+                } else {
+                    outbox.send(&answer);
+                }
             }
             Ok(None) => metrics::counter!("gleaner_dhcp_silences_total").increment(1),
             Err(unusable) => {
@@ -291,7 +301,11 @@ fn drain(
             }
         }
     }
-    outgoing
+    Promises {
+        records: std::mem::take(&mut segment.promises),
+        answers: waiting,
+        outbox: Arc::clone(outbox),
+    }
 }
 
 /// One span a packet, with what identifies it; read from the fixed part, whatever comes behind.
@@ -309,56 +323,6 @@ fn now(started: Instant) -> Now {
     Now {
         unix,
         running: started.elapsed(),
-    }
-}
-
-/// Makes the round's promises durable.
-async fn promise(segment: &mut Segment, around: &Around<'_>, log: &Arc<Mutex<Log>>) {
-    if segment.promises.is_empty() {
-        return;
-    }
-    let promises = std::mem::take(&mut segment.promises);
-    let log = log.clone();
-    let written = spawn_blocking(move || {
-        // A panic while it was held left at worst a line without its end, which replaying knows.
-        log.lock().unwrap_or_else(PoisonError::into_inner).append(&promises)
-    })
-    .await;
-    let error = match written {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => error,
-        Err(crash) => io::Error::other(crash),
-    };
-    // The answers go out all the same: machines that boot are worth more than a promise that only a restart
-    // before the next write could break, and the log keeps it for that next write.
-    metrics::counter!("gleaner_dhcp_unsaved_total").increment(1);
-    let detail = format!("leases cannot be saved ({error}); make room on the disk of the state folder");
-    let now = now(Instant::now()).unix;
-    segment.notice(around, "leases-unsaved", detail, now);
-}
-
-fn send(server: &UdpSocket, card: Option<&CardSocket>, segment: &Segment, answer: &Outgoing) {
-    debug!(mac = %answer.mac, kind = answer.kind, to = ?answer.destination, "answered");
-    match answer.destination {
-        Destination::Relay(relay) => to(server, &answer.bytes, (relay, SERVER_PORT)),
-        Destination::Address(address) => to(server, &answer.bytes, (address, CLIENT_PORT)),
-        Destination::Broadcast => to(server, &answer.bytes, (Ipv4Addr::BROADCAST, CLIENT_PORT)),
-        Destination::Card(address) => {
-            let from = (segment.network.server, SERVER_PORT);
-            let sent = card.map(|card| card.send(&answer.bytes, from, address, answer.mac));
-            if !matches!(sent, Some(Ok(()))) {
-                // Clients that did not ask for a broadcast mostly take one all the same.
-                to(server, &answer.bytes, (Ipv4Addr::BROADCAST, CLIENT_PORT));
-            }
-        }
-    }
-}
-
-/// Sends without waiting: a full queue costs this packet, and the client asks again.
-fn to(server: &UdpSocket, bytes: &[u8], target: (Ipv4Addr, u16)) {
-    if let Err(error) = server.try_send_to(bytes, target.into()) {
-        metrics::counter!("gleaner_dhcp_unsent_total").increment(1);
-        debug!(?target, %error, "could not send");
     }
 }
 
