@@ -16,6 +16,8 @@ use provisioner_api::{CHUNK_SIZE, Chunk};
 /// zstd's level: an image is compressed once and written by a roomful of machines, and still has to be built within a
 /// few minutes on two cores.
 const LEVEL: i32 = 12;
+/// Bumped when chunks are compressed in another way, so that old ones in the cache are left alone.
+pub const FORMAT: u32 = 2;
 /// Threads that compress: the two cores of the smallest build machine.
 const THREADS: usize = 2;
 
@@ -86,7 +88,8 @@ fn hash_all(
     let work = || -> Result<()> {
         let mut buffer = Vec::new();
         let mut compressor = zstd::bulk::Compressor::new(LEVEL).context("starting zstd")?;
-        compressor.include_checksum(false).context("starting zstd")?;
+        // A PC whose memory is bad notices while it decompresses.
+        compressor.include_checksum(true).context("starting zstd")?;
         loop {
             let Some(index) = next.lock().map_err(|_| poisoned())?.next() else {
                 return Ok(());

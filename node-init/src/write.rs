@@ -5,8 +5,7 @@
 //!
 //! 1. `fetch` – its bytes, by range over plain HTTP, however often the connection breaks,
 //! 2. `verify` – that they are what the signed manifest says, before anything looks inside,
-//! 3. `decompress` – into 4 MiB of memory and not a byte more,
-//! 4. `verify` – that these are the bytes meant for the disk;
+//! 3. `decompress` – into 4 MiB of memory and not a byte more;
 //!
 //! and one pen writes them in order, past the page cache, zeros where the image has holes. The first MiB stays in
 //! memory until [`finish`] puts it down: everything but the boot sector, then the table's copy, then the boot sector.

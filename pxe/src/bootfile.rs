@@ -194,9 +194,9 @@ fn missing(firmware: Firmware, ladder: &[Loader]) -> String {
             "{firmware}: no loader is imported for 32-bit UEFI (wanted {wanted}); switch its firmware to legacy or \
              CSM boot, or start it from the boot stick"
         ),
-        Firmware::Bios | Firmware::UefiX64 => format!(
-            "{firmware}: no loader is imported (wanted {wanted}): provisioner image import FOLDER"
-        ),
+        Firmware::Bios | Firmware::UefiX64 => {
+            format!("{firmware}: no loader is imported (wanted {wanted}): provisioner image import FOLDER")
+        }
     }
 }
 
@@ -252,17 +252,20 @@ mod tests {
             Bootfile::Tftp("ipxe.efi"),
             "shim without the GRUB behind it leads nowhere"
         );
-        assert_eq!(told(Some(Firmware::UefiIa32), None, &ALL), Bootfile::Tftp("ipxe-ia32.efi"));
-        assert_eq!(told(Some(Firmware::UefiArm64), None, &ALL), Bootfile::Tftp("ipxe-arm64.efi"));
+        assert_eq!(
+            told(Some(Firmware::UefiIa32), None, &ALL),
+            Bootfile::Tftp("ipxe-ia32.efi")
+        );
+        assert_eq!(
+            told(Some(Firmware::UefiArm64), None, &ALL),
+            Bootfile::Tftp("ipxe-arm64.efi")
+        );
     }
 
     #[test]
     fn the_rung_that_suits_a_machine_comes_before_its_ladder() {
         let x64 = Some(Firmware::UefiX64);
-        assert_eq!(
-            told(x64, Some(Loader::SnponlyX64), &ALL),
-            Bootfile::Tftp("snponly.efi")
-        );
+        assert_eq!(told(x64, Some(Loader::SnponlyX64), &ALL), Bootfile::Tftp("snponly.efi"));
         assert_eq!(
             told(x64, Some(Loader::SnponlyX64), &["ipxe.efi"]),
             Bootfile::Tftp("ipxe.efi"),
@@ -295,7 +298,10 @@ mod tests {
     fn http_boot_gets_a_url_of_the_loader() {
         let http = client(Some(Firmware::UefiX64), Speaker::HttpBoot);
         let choice = choose(&http, &SERVER, None, |_| true);
-        assert_eq!(choice, Bootfile::Url("http://10.77.0.1:8080/loaders/shimx64.efi".into()));
+        assert_eq!(
+            choice,
+            Bootfile::Url("http://10.77.0.1:8080/loaders/shimx64.efi".into())
+        );
     }
 
     #[test]

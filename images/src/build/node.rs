@@ -94,7 +94,7 @@ pub fn build(args: &BuildArgs) -> Result<()> {
     open_result(&args.out, &list)?;
     let cut = progress.verb("cut and compress chunks", |bar| {
         let unused = unused(&tools, &plan, &file("root.img"))?;
-        let store = cache.store(&format!("chunks/{}", recipe.name))?;
+        let store = cache.store(&format!("chunks/{}-{}", recipe.name, chunks::FORMAT))?;
         chunks::cut(&disk, &unused, &store, &args.out.join(CHUNKS), bar)
     })?;
     let manifest = manifest(&recipe, &plan, &base, cut)?;
@@ -264,7 +264,7 @@ fn manifest(recipe: &Node, plan: &Plan, base: &Tree, cut: Cut) -> Result<Manifes
     let mut contents = blake3::Hasher::new();
     for chunk in &cut.chunks {
         contents.update(&chunk.index.to_le_bytes());
-        contents.update(chunk.disk_hash.as_bytes());
+        contents.update(chunk.hash.as_bytes());
     }
     let manifest = Manifest {
         format: 1,
