@@ -5,6 +5,7 @@
 //! a socket or reads a clock. `now` is always Unix milliseconds. What writes to the registry waits for the disk:
 //! call it from `spawn_blocking`; what only reads answers from memory.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use provisioner_api::{Life, ServiceStatus};
@@ -12,15 +13,20 @@ use tokio::sync::broadcast;
 
 use crate::config::Config;
 use crate::images::{ImageStore, ImportError};
+use crate::journal::Journal;
+use crate::memory::Memory;
+use crate::network::SegmentNow;
 use crate::presence::Presence;
 use crate::registry::{Registry, RegistryError};
-use crate::sightings::Sightings;
 use crate::tls::ServerKey;
 
+mod boots;
 mod machine;
 mod operator;
 mod view;
 
+pub use boots::{Fetched, keep_lessons};
+pub use machine::Who;
 pub use operator::Command;
 
 /// News that a slow reader of [`App::subscribe`] may lag behind before it loses some and must look at everything
@@ -38,8 +44,12 @@ pub struct App {
     pub images: ImageStore,
     /// What is known of nodes only while the server runs: who was heard when, progress, load.
     pub presence: Presence,
-    /// Cards that were seen on the wire lately.
-    pub sightings: Sightings,
+    /// What was seen of cards on the wire lately, step by step.
+    pub journal: Journal,
+    /// What starts have taught about loaders and disks.
+    pub memory: Memory,
+    /// The segments that are served, by interface.
+    pub segments: Mutex<BTreeMap<Arc<str>, SegmentNow>>,
     /// The server's key, its pin.
     pub key: ServerKey,
     /// Each service as it is now; every edge keeps its own line up to date with [`App::report`].
@@ -97,12 +107,19 @@ impl App {
     pub fn new(config: Config, registry: Registry, images: ImageStore, key: ServerKey, now: i64) -> Arc<Self> {
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
         let services = Mutex::new(Vec::new());
+        // Without what was learnt machines still boot: some need a power cycle more.
+        let lessons = registry.lessons().unwrap_or_else(|error| {
+            tracing::warn!(%error, "reading what was learnt about loaders");
+            Vec::new()
+        });
         Arc::new(Self {
             config,
             registry,
             images,
             presence: Presence::new(now),
-            sightings: Sightings::default(),
+            journal: Journal::default(),
+            memory: Memory::new(lessons),
+            segments: Mutex::default(),
             key,
             services,
             started: now,
@@ -131,6 +148,12 @@ impl App {
         }
         drop(services);
         self.announce(Change::Services);
+    }
+
+    /// A segment is now like this.
+    pub fn segment(&self, segment: SegmentNow) {
+        let mut segments = self.segments.lock().unwrap_or_else(PoisonError::into_inner);
+        segments.insert(Arc::clone(&segment.interface), segment);
     }
 
     /// A node is not what it was: whoever watches it looks again, the node itself included.

@@ -19,6 +19,17 @@ pub enum Boot {
     },
 }
 
+impl Boot {
+    /// One word, for the record and the counter.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Discover => "discover",
+            Self::LocalDisk => "local-disk",
+            Self::Stop { .. } => "stop",
+        }
+    }
+}
+
 /// Whose card is asking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Card<'a> {

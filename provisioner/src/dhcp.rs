@@ -339,6 +339,7 @@ fn overhear(
         match client.try_recv_from(buffer) {
             Ok((length, _)) => {
                 if let Ok(heard) = Heard::parse(&buffer[..length]) {
+                    around.sightings.overheard(&heard);
                     let news = segment.watch.heard(&heard, started.elapsed());
                     tell(segment, around, news);
                 }

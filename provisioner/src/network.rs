@@ -10,10 +10,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pxe::Mac;
+use pxe::bootfile::Loader;
 use pxe::client::Client;
+use pxe::dhcp::{Heard, Kind};
 
 pub(crate) mod datagram;
 mod interfaces;
+pub mod neighbours;
 pub mod watch;
 
 pub use interfaces::{Interface, interfaces};
@@ -23,14 +26,26 @@ pub trait Sightings: Send + Sync + 'static {
     /// Whether this card belongs to a node. Known machines are served first when addresses run short.
     fn is_known(&self, mac: Mac) -> bool;
 
-    /// A card asked for something. It is only a sighting: it makes no node and changes none.
+    /// A card asks for something; called once a packet, before it is answered. It is only a sighting: it makes no node
+    /// and changes none. Returns what is known of its kind.
+    fn asked(&self, _asked: &Asked<'_>) -> Advice {
+        Advice::default()
+    }
+
+    /// What a card was answered.
     fn seen(&self, sighting: Sighting);
 
     /// A transfer by TFTP has begun, or goes on: told at its start and then about once a second.
     fn fetching(&self, progress: &FetchProgress<'_>);
 
-    /// A transfer by TFTP ended.
+    /// What another server was heard to answer.
+    fn overheard(&self, _heard: &Heard) {}
+
+    /// A transfer by TFTP ended, or was refused.
     fn fetched(&self, fetch: Fetch);
+
+    /// How a segment is now; called when that changes, and at start.
+    fn segment(&self, _segment: SegmentNow) {}
 
     /// How a service is now; `detail` is one line for a person.
     fn service(&self, name: &'static str, detail: String, ok: bool);
@@ -39,13 +54,86 @@ pub trait Sightings: Send + Sync + 'static {
     fn notice(&self, notice: Notice);
 }
 
-/// A card that asked for something by DHCP.
+/// A card asks for something by DHCP.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Who, as far as the packet tells.
+    pub client: &'a Client,
+    /// On which interface.
+    pub interface: &'a Arc<str>,
+    /// For what.
+    pub kind: Kind,
+    /// Transaction: the same question, sent twice, has the same.
+    pub xid: u32,
+    /// Seconds since it began to ask, by its own word.
+    pub secs: u16,
+    /// The address that it has or takes, from whichever server.
+    pub address: Option<Ipv4Addr>,
+    /// The server whose offer it takes.
+    pub chosen: Option<Ipv4Addr>,
+    /// A relay whose network is none that we serve: the packet is not answered.
+    pub stranded: Option<Ipv4Addr>,
+}
+
+/// What the core knows of a client that is to be answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Advice {
+    /// The loader that suits it, by what its earlier starts or those of its like have taught.
+    pub loader: Option<Loader>,
+    /// It is none of ours: it gets no loader, and goes on to its own disk.
+    pub leave: bool,
+}
+
+/// A segment as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentNow {
+    /// Its interface.
+    pub interface: Arc<str>,
+    /// Our address on it.
+    pub address: Ipv4Addr,
+    /// Bits of its network part.
+    pub prefix: u8,
+    /// Who else answers DHCP there.
+    pub company: Company,
+    /// Whether machines get a loader from us there.
+    pub serves: bool,
+}
+
+/// Who else answers DHCP on a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Company {
+    /// Not known yet.
+    Unknown,
+    /// Nobody.
+    Alone,
+    /// This server.
+    Beside(Ipv4Addr),
+}
+
+/// How a packet was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// With the offer of an address.
+    Offer,
+    /// With an address or settings.
+    Ack,
+    /// With boot information beside another server's address.
+    Proxy,
+    /// With a refusal.
+    Nak,
+    /// Not at all: no address is left.
+    NoAddress,
+}
+
+/// What a card that asked for something by DHCP was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sighting {
     /// Who, as far as the packet tells.
     pub client: Client,
     /// On which interface.
     pub interface: Arc<str>,
+    /// How it was answered.
+    pub answered: Answered,
     /// The address that it was offered, was given, or already had.
     pub address: Option<Ipv4Addr>,
     /// What it was told to load, for a person; empty for a system.
@@ -65,7 +153,7 @@ pub struct FetchProgress<'a> {
     pub size: u64,
 }
 
-/// A transfer by TFTP that ended.
+/// A transfer by TFTP that ended, or that was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetch {
     /// Who asked.
@@ -76,6 +164,21 @@ pub struct Fetch {
     pub bytes: u64,
     /// Why it ended before the file did, in words; `None` when all of it arrived.
     pub failure: Option<String>,
+    /// How it ended, for programs.
+    pub ended: Ended,
+}
+
+/// How a transfer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// All of it arrived.
+    Whole,
+    /// The client only asked how large the file is: UEFI does before it fetches.
+    SizeOnly,
+    /// It broke off.
+    Broken,
+    /// There is no such file.
+    Absent,
 }
 
 /// Something that a person should know.

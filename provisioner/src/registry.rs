@@ -17,6 +17,7 @@ use crate::lifecycle::Refused;
 
 mod apply;
 mod index;
+mod lessons;
 mod node;
 mod register;
 mod secrets;
@@ -125,7 +126,10 @@ impl Registry {
         db.pragma_update(None, "synchronous", "full")?;
         db.pragma_update(None, "foreign_keys", true)?;
         db.pragma_update(None, "cache_size", CACHE_PAGES)?;
-        let migrations = Migrations::new(vec![M::up(include_str!("registry/schema.sql"))]);
+        let migrations = Migrations::new(vec![
+            M::up(include_str!("registry/schema.sql")),
+            M::up(include_str!("registry/lessons.sql")),
+        ]);
         migrations.to_latest(&mut db).map_err(RegistryError::Migration)?;
         let mut index = Index::default();
         for node in store::load_nodes(&db)? {

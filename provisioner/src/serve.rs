@@ -124,6 +124,7 @@ async fn serve(app: &Arc<App>, edges: Edges, notices: mpsc::Receiver<Notice>) ->
     let mut edges: JoinSet<Result<()>> = sockets.edges.into_iter().collect();
     edges.spawn(monitor::run(Arc::clone(app), stop.clone()));
     edges.spawn(memory::give_back());
+    edges.spawn(crate::app::keep_lessons(Arc::clone(app)));
     edges.spawn(write_down(Arc::clone(app), notices));
     // Not being run by systemd is no error.
     let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
@@ -185,6 +186,6 @@ fn remove_socket(app: &App) {
 }
 
 /// The present, Unix milliseconds: this is an edge, where clocks are read.
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }

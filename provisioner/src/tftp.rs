@@ -25,7 +25,7 @@ use tracing::debug;
 use self::transfers::{Admission, Transfers};
 use crate::config::Share;
 use crate::network::datagram::{self, Received};
-use crate::network::{Content, Files, Sightings};
+use crate::network::{Content, Ended, Fetch, Files, Sightings};
 
 /// Requests that are read before transfers get their turn again.
 const REQUESTS: usize = 64;
@@ -137,6 +137,13 @@ impl Listener {
         let Some(content) = request.plain_name().and_then(|name| self.content(name, local)) else {
             // Loaders ask for files that they can do without; that is no event.
             debug!(%peer, file = %request.file.escape_debug(), "there is no such file");
+            self.sightings.fetched(Fetch {
+                peer: *peer.ip(),
+                file: request.file,
+                bytes: 0,
+                failure: Some("there is no such file".into()),
+                ended: Ended::Absent,
+            });
             let answer = error_packet(ErrorCode::NotFound, "there is no such file");
             return self.refuse("not-found", Some(answer), from);
         };

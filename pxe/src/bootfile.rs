@@ -217,6 +217,7 @@ mod tests {
             firmware,
             speaker,
             uuid: None,
+            quirk: None,
         }
     }
 

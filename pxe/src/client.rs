@@ -19,6 +19,21 @@ pub struct Client {
     pub speaker: Speaker,
     /// SMBIOS UUID, where it was sent. A hint, never an identity: cheap boards share theirs.
     pub uuid: Option<Uuid>,
+    /// What it says of itself that firmware should not: it is served all the same where that is possible.
+    pub quirk: Option<Quirk>,
+}
+
+/// What a client says of itself wrongly, for people who wonder why it does not boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Quirk {
+    /// Names its architecture, but no option 60 says that it boots: it gets an address and no loader.
+    NoVendorClass,
+    /// The architecture is one of HTTP Boot's and option 60 does not say `HTTPClient`.
+    HttpWithoutClass,
+    /// iPXE by its option 175 that sends no user class `iPXE`.
+    NoUserClass,
+    /// iPXE that was built without HTTP or without the means to start a kernel.
+    PoorIpxe,
 }
 
 /// Which programs the machine's firmware can start.
@@ -93,11 +108,20 @@ impl Client {
         } else {
             Speaker::System
         };
+        let quirk = match speaker {
+            Speaker::System if firmware.is_some() && evidence.vendor_class.is_empty() => Some(Quirk::NoVendorClass),
+            Speaker::HttpBoot if !http_class => Some(Quirk::HttpWithoutClass),
+            Speaker::PxeRom if is_ipxe => Some(Quirk::PoorIpxe),
+            Speaker::PxeRom if http_type => Some(Quirk::HttpWithoutClass),
+            Speaker::Ipxe if !is_user_class(evidence.user_class, b"iPXE") => Some(Quirk::NoUserClass),
+            _ => None,
+        };
         Self {
             mac,
             firmware,
             speaker,
             uuid: uuid(evidence.machine_id),
+            quirk,
         }
     }
 }
@@ -428,6 +452,31 @@ mod tests {
                 (None, Speaker::System)
             );
         }
+    }
+
+    #[test]
+    fn what_firmware_says_wrongly_has_a_name() {
+        let quirk = |vendor_class: &[u8], number: u16, user_class: &[u8], ipxe: &[u8]| {
+            let architectures = number.to_be_bytes();
+            let evidence = Evidence {
+                vendor_class,
+                user_class,
+                architectures: &architectures,
+                ipxe,
+                ..Evidence::default()
+            };
+            Client::classify(MAC, &evidence).quirk
+        };
+        let features = [0x13, 1, 1, 0x24, 1, 1];
+        assert_eq!(quirk(b"PXEClient:Arch:00007:UNDI:003016", 7, b"", b""), None);
+        assert_eq!(quirk(b"HTTPClient:Arch:00016:UNDI:003001", 16, b"", b""), None);
+        assert_eq!(quirk(b"PXEClient", 7, b"iPXE", &features), None);
+        assert_eq!(quirk(b"", 7, b"", b""), Some(Quirk::NoVendorClass));
+        assert_eq!(quirk(b"", 16, b"", b""), Some(Quirk::HttpWithoutClass));
+        assert_eq!(quirk(b"PXEClient", 16, b"", b""), Some(Quirk::HttpWithoutClass));
+        assert_eq!(quirk(b"PXEClient", 7, b"", &features), Some(Quirk::NoUserClass));
+        assert_eq!(quirk(b"PXEClient", 7, b"iPXE", &[0x13, 1, 0]), Some(Quirk::PoorIpxe));
+        assert_eq!(quirk(b"MSFT 5.0", 7, b"", b""), None);
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub struct Request {
     pub client: Client,
     /// Transaction.
     pub xid: u32,
+    /// Seconds since the client began to ask (RFC 2131, table 1).
+    pub secs: u16,
     /// Whether replies must be broadcast because the client cannot receive anything else yet.
     pub broadcast: bool,
     /// The raw flags, to go back.
@@ -158,6 +160,7 @@ impl Request {
             kind,
             client: Client::classify(mac, &options.evidence()),
             xid: message.xid(),
+            secs: seconds(message.secs()),
             broadcast: flags & 0x8000 != 0,
             flags,
             ciaddr: message.ciaddr(),
@@ -170,6 +173,16 @@ impl Request {
             machine_id: options.machine_id,
             relay_agent: options.relay_agent,
         })
+    }
+}
+
+/// Microsoft's clients, and ROMs made after them, send this field with the lower byte first: nobody asks for hours, so
+/// a number that has nothing in its lower byte is one of those.
+fn seconds(field: u16) -> u16 {
+    if field.to_be_bytes()[1] == 0 {
+        field.swap_bytes()
+    } else {
+        field
     }
 }
 

@@ -52,6 +52,37 @@ pub struct LocalDisk {
     pub machine: Text,
     /// URL of [`crate::bootfile::LOCAL_GRUB`].
     pub local_grub: Word,
+    /// The ways to it under BIOS, the one to try first first.
+    pub bios: Vec<Way>,
+    /// The ways to it under UEFI.
+    pub uefi: Vec<Way>,
+}
+
+/// A way from iPXE to the machine's own disk. None works on every board, and a loader cannot see whether one did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Way {
+    /// iPXE starts the first disk as the firmware would (BIOS).
+    Sanboot,
+    /// A small GRUB finds the disk's own loader (UEFI).
+    Chain,
+    /// Back to the firmware, which goes on to its next boot device.
+    Exit,
+}
+
+impl Way {
+    /// The ways under BIOS, in the order in which they mostly work.
+    pub const BIOS: [Self; 2] = [Self::Sanboot, Self::Exit];
+    /// The ways under UEFI. Old iPXE hangs in `exit` there.
+    pub const UEFI: [Self; 2] = [Self::Chain, Self::Exit];
+
+    /// One word, for the record.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Sanboot => "sanboot",
+            Self::Chain => "chain",
+            Self::Exit => "exit",
+        }
+    }
 }
 
 /// Say why this machine does not go on, wait, and ask again.
@@ -233,8 +264,16 @@ mod tests {
         let script = LocalDisk {
             machine: Text::new("node-01"),
             local_grub: word("http://10.77.0.1:8080/loaders/local-grub.efi"),
+            bios: Way::BIOS.to_vec(),
+            uefi: Way::UEFI.to_vec(),
         };
         expect_file!["testdata/local-disk.ipxe"].assert_eq(&script.render());
+        let script = LocalDisk {
+            bios: vec![Way::Exit, Way::Sanboot],
+            ..script
+        };
+        // What stands behind an exit is never reached.
+        assert!(!script.render().contains("sanboot"));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What machines ask.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use provisioner_api::{Capsule, Heartbeat, Inventory, Life, NodeEvent, Orders, Progress, Register, Registered};
+use pxe::Mac;
 use tracing::info;
 
 use super::{App, AppError, Caller, Change};
@@ -15,21 +16,38 @@ use crate::orders::{self, Site};
 use crate::registry::{Entry, Node};
 use crate::{disks, identity};
 
+/// Who asks for a boot script.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Who<'a> {
+    /// The card that it came over; `None` where the loader cannot name it.
+    pub mac: Option<Mac>,
+    /// SMBIOS's UUID, as firmware or the loader printed it.
+    pub uuid: Option<&'a str>,
+    /// The address that it asks from.
+    pub from: Option<Ipv4Addr>,
+}
+
 /// Letters of a boot id or a version at most: a UUID has 36.
 const LONGEST_LABEL: usize = 128;
 
 impl App {
-    /// What a card boots. `uuid` is SMBIOS's, as firmware or iPXE printed it.
-    pub fn boot(&self, mac: &str, uuid: Option<&str>) -> Boot {
+    /// What a machine boots that asks for its script. Takes note of the question.
+    pub fn boot(&self, who: &Who<'_>, now: i64) -> Boot {
         let problem = self.images.ram().err();
         let problem = problem.as_deref();
-        let nodes = self.registry.by_card(mac, uuid);
+        let mac = who.mac.map(|mac| mac.to_string()).unwrap_or_default();
+        let nodes = self.registry.by_card(&mac, who.uuid);
         let mut answers = nodes.iter().map(|node| boot::decide(Card::Of(&node.state), problem));
-        match answers.next() {
+        let boot = match answers.next() {
             // Several nodes that a card cannot tell apart, and one answer for all of them, is an answer.
             Some(first) if answers.all(|other| other == first) => first,
             _ => boot::decide(Card::Unknown, problem),
+        };
+        if let (Some(mac), Some(from)) = (who.mac, who.from) {
+            let expects_home = nodes.iter().any(|node| comes_home(&node.state));
+            self.scripted(mac, from, &boot, expects_home, now);
         }
+        boot
     }
 
     /// The node whose TLS key (SHA-256 of its `SubjectPublicKeyInfo`, hex) this is.
@@ -49,6 +67,7 @@ impl App {
         info!(node = node.name, life = ?register.life, %from, state = %node.state, "registered");
         self.presence.heard(&node.id, from, now);
         self.presence.update(&node.id, |seen| seen.progress = None);
+        self.introduced(&register.inventory, register.life, now);
         if node.state == State::Enrolled && register.life == Life::Ram {
             self.approve_by_rule(&node, &register.inventory, now)?;
         }
@@ -245,6 +264,14 @@ impl App {
 
 fn is_current(node: &Node, caller: &Caller, boot_id: &str) -> bool {
     node.start(caller.life).is_some_and(|start| start.boot_id == boot_id)
+}
+
+/// Whether the system on the node's disk is one that will call.
+fn comes_home(state: &State) -> bool {
+    matches!(
+        state,
+        State::Ready { .. } | State::Draining { .. } | State::Installing { written: true, .. }
+    )
 }
 
 fn check_labels(register: &Register) -> Result<(), AppError> {

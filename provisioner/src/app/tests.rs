@@ -49,6 +49,15 @@ impl Lab {
         self.app.caller(key).unwrap()
     }
 
+    /// What a card boots.
+    pub(crate) fn boots(&self, mac: &str) -> Boot {
+        let who = Who {
+            mac: Some(mac.parse().unwrap()),
+            ..Who::default()
+        };
+        self.app.boot(&who, START)
+    }
+
     pub(crate) fn say(&self, caller: &Caller, boot: &str, sequence: u64, event: Event, now: i64) {
         self.app
             .event(
@@ -299,19 +308,19 @@ fn a_rejected_machine_boots_its_own_disk() {
             .reason,
         "notours"
     );
-    assert_eq!(lab.app.boot(MAC, None), Boot::LocalDisk);
+    assert_eq!(lab.boots(MAC), Boot::LocalDisk);
 }
 
 #[test]
 fn a_ready_node_boots_its_disk_for_ever_also_without_a_ram_environment() {
     let lab = Lab::new(RULE);
     assert!(
-        matches!(lab.app.boot(MAC, None), Boot::Stop { .. }),
+        matches!(lab.boots(MAC), Boot::Stop { .. }),
         "unknown, and nothing to boot"
     );
     lab.ready();
-    assert_eq!(lab.app.boot(MAC, None), Boot::LocalDisk);
-    assert!(matches!(lab.app.boot("52:54:00:77:00:02", None), Boot::Stop { .. }));
+    assert_eq!(lab.boots(MAC), Boot::LocalDisk);
+    assert!(matches!(lab.boots("52:54:00:77:00:02"), Boot::Stop { .. }));
     assert!(lab.app.knows_card(MAC) && !lab.app.knows_card("52:54:00:77:00:02"));
 }
 

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pxe::Mac;
 use pxe::bootfile::{self, Bootfile};
+use pxe::client::Client;
 use pxe::dhcp::{Destination, Kind, Network, Reply, ReplyKind, Request, Terms, Unusable};
 use pxe::lease::{Refusal, Table};
 
 use crate::leases::Record;
 use crate::network::watch::{News, Watch};
-use crate::network::{Files, Interface, Notice, Sighting, Sightings};
+use crate::network::{Advice, Answered, Asked, Files, Interface, Notice, SegmentNow, Sighting, Sightings};
 
 /// A segment that we serve.
 pub(super) struct Segment {
@@ -89,14 +90,38 @@ pub(super) fn answer(
         // Our own question, which the kernel lets us hear too.
         return Ok(None);
     }
+    let advice = around.sightings.asked(&asked(segment, &request));
     notice_foreign_choice(segment, around, &request, now);
     if !segment.watch.may_lease() || !segment.serves(request.giaddr) {
         return Ok(None);
     }
-    let boot = bootfile::choose(&request.client, &segment.server, None, |file| around.files.has(file));
+    let boot = choose(segment, around, &request.client, advice);
     let outcome = decide(segment, around, &request, now.unix);
     sight(segment, around, &request, &outcome, &boot, now.unix);
     Ok(reply(segment, &request, &outcome, &boot))
+}
+
+/// What a client is to load: the loader that is known to suit it, else the first of its ladder that is there.
+fn choose(segment: &Segment, around: &Around<'_>, client: &Client, advice: Advice) -> Bootfile {
+    if advice.leave {
+        return Bootfile::Nothing;
+    }
+    bootfile::choose(client, &segment.server, advice.loader, |file| around.files.has(file))
+}
+
+/// What a packet says, for the record of who boots how.
+fn asked<'a>(segment: &'a Segment, request: &'a Request) -> Asked<'a> {
+    let taken = Some(request.ciaddr).filter(|address| !address.is_unspecified());
+    Asked {
+        client: &request.client,
+        interface: &segment.interface.name,
+        kind: request.kind,
+        xid: request.xid,
+        secs: request.secs,
+        address: taken.or(request.requested),
+        chosen: request.server,
+        stranded: (!segment.serves(request.giaddr)).then_some(request.giaddr),
+    }
 }
 
 /// What another server or its client tells about itself, in words for the list of events.
@@ -117,6 +142,13 @@ impl Segment {
         // Every change is one insertion: a panic elsewhere leaves nothing half done behind.
         let mut lines = around.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines.insert(self.interface.name.clone(), (self.in_words(), self.watch.is_well()));
+        around.sightings.segment(SegmentNow {
+            interface: self.interface.name.clone(),
+            address: self.interface.address,
+            prefix: self.interface.prefix,
+            company: self.watch.company(),
+            serves: self.watch.may_lease(),
+        });
         let words: Vec<&str> = lines.values().map(|(words, _)| words.as_str()).collect();
         let ok = lines.values().all(|(_, ok)| *ok);
         around.sightings.service("dhcp", words.join("; "), ok);
@@ -237,10 +269,13 @@ fn exhausted(segment: &mut Segment, around: &Around<'_>, known: bool, now: u64) 
 }
 
 fn sight(segment: &mut Segment, around: &Around<'_>, request: &Request, outcome: &Outcome, boot: &Bootfile, now: u64) {
-    let address = match *outcome {
-        Outcome::Offer(address) | Outcome::Ack(address) => address,
-        Outcome::Settings => request.ciaddr,
-        Outcome::Nak(_) | Outcome::Silence => return,
+    let (answered, address) = match *outcome {
+        Outcome::Offer(address) => (Answered::Offer, Some(address)),
+        Outcome::Ack(address) => (Answered::Ack, Some(address)),
+        Outcome::Settings => (Answered::Ack, Some(request.ciaddr)),
+        Outcome::Nak(_) => (Answered::Nak, None),
+        Outcome::Silence if request.kind == Kind::Discover => (Answered::NoAddress, None),
+        Outcome::Silence => return,
     };
     let told = match boot {
         Bootfile::Nothing => String::new(),
@@ -256,7 +291,8 @@ fn sight(segment: &mut Segment, around: &Around<'_>, request: &Request, outcome:
     around.sightings.seen(Sighting {
         client: request.client,
         interface,
-        address: Some(address),
+        answered,
+        address,
         told,
     });
 }

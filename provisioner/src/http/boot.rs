@@ -11,10 +11,11 @@ use pxe::bootfile::{self, Server};
 use pxe::ipxe::{Discover, LocalDisk, Stop, Text, Unfit, Word};
 use serde::Deserialize;
 
-use super::Web;
 use super::extract::Query;
 use super::listener::Peer;
 use super::problem::{Fault, Kind};
+use super::{Web, now};
+use crate::app::Who;
 use crate::boot::Boot;
 
 /// Seconds after which a stopped machine asks again: soon enough that nobody waits for it, seldom enough that a
@@ -57,10 +58,11 @@ pub(super) async fn script(
         .and_then(|text| text.parse::<Mac>().ok())
         .filter(|mac| mac.is_card());
     let uuid = asked.uuid.as_deref().filter(|uuid| is_uuid(uuid));
-    let boot = match mac {
-        Some(mac) => web.app.boot(&mac.to_string(), uuid),
-        None => web.app.boot("", uuid),
+    let from = match peer.address.map(|peer| peer.ip().to_canonical()) {
+        Some(std::net::IpAddr::V4(from)) => Some(from),
+        _ => None,
     };
+    let boot = web.app.boot(&Who { mac, uuid, from }, now());
     let server = Server {
         address,
         http_port: local.port(),
@@ -146,11 +148,14 @@ fn render(web: &Web, boot: &Boot, place: &Place<'_>) -> Result<(&'static str, St
     match boot {
         Boot::LocalDisk => {
             let local_grub = Word::new(place.server.loader_url(bootfile::LOCAL_GRUB))?;
+            let (bios, uefi) = web.app.ways(place.mac);
             Ok((
                 "local-disk",
                 LocalDisk {
                     machine: place.machine.clone(),
                     local_grub,
+                    bios,
+                    uefi,
                 }
                 .render(),
             ))

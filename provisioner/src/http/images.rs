@@ -2,20 +2,24 @@
 //! Files for machines: loaders, the RAM environment, node images. Names come from the store, never from the path.
 
 use std::fs::File;
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use provisioner_api::RamManifest;
 
-use super::Web;
 use super::extract::Path;
 use super::files::{self, Stored};
+use super::listener::Peer;
 use super::problem::{Fault, Kind};
+use super::{Web, now};
+use crate::app::Fetched;
 
 const BINARY: &str = "application/octet-stream";
 
@@ -25,6 +29,7 @@ const BINARY: &str = "application/octet-stream";
     responses((status = 200, description = "The loader", body = Vec<u8>, content_type = "application/octet-stream")))]
 pub(super) async fn loader(
     State(web): State<Web>,
+    Extension(peer): Extension<Peer>,
     Path(name): Path<String>,
     method: Method,
     headers: HeaderMap,
@@ -32,6 +37,7 @@ pub(super) async fn loader(
     let ram = web.app.images.ram().map_err(|why| Fault::new(Kind::NotFound, why))?;
     let content = ram.loaders.get(&name).cloned();
     let content = content.ok_or_else(|| Fault::new(Kind::NotFound, "the RAM environment has no such loader"))?;
+    note(&web, &peer, &method, Fetched::Loader(&name));
     let path = format!("{}/{name}", RamManifest::LOADERS);
     let hash = ram
         .manifest
@@ -56,6 +62,7 @@ pub(super) async fn loader(
         (status = 416, description = "The range lies outside")))]
 pub(super) async fn ram(
     State(web): State<Web>,
+    Extension(peer): Extension<Peer>,
     Path((version, name)): Path<(String, String)>,
     method: Method,
     headers: HeaderMap,
@@ -76,6 +83,12 @@ pub(super) async fn ram(
         .manifest
         .file(&name)
         .ok_or_else(|| Fault::new(Kind::NotFound, "the RAM environment has no such file"))?;
+    let what = if name == RamManifest::KERNEL {
+        Fetched::Kernel
+    } else {
+        Fetched::Initrd
+    };
+    note(&web, &peer, &method, what);
     // The list, and each name in it, was checked by the store: it stays inside the folder.
     let (path, hash) = (ram.folder.join(&entry.path), entry.blake3.clone());
     let stored = open(path, Some(hash), BINARY).await?;
@@ -115,6 +128,15 @@ pub(super) async fn image(
     usable(image.problem.as_deref())?;
     let stored = open(image.folder.join(file), None, content_type).await?;
     Ok(files::send(stored, &method, &headers))
+}
+
+/// Takes note of who fetches what; a question for the size is none.
+fn note(web: &Web, peer: &Peer, method: &Method, what: Fetched<'_>) {
+    if *method == Method::GET
+        && let Some(IpAddr::V4(from)) = peer.address.map(|peer| peer.ip().to_canonical())
+    {
+        web.app.fetched_by_http(from, what, now());
+    }
 }
 
 /// What must not be booted or installed is not given out either.

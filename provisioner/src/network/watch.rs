@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use pxe::dhcp::Heard;
 
+use super::Company;
 use crate::config::DhcpMode;
 
 /// How long a segment is listened to before the first answer. dnsmasq and ISC's server ping an address for up to
@@ -83,6 +84,15 @@ impl Watch {
     /// What is known now.
     pub fn stance(&self) -> Stance {
         self.stance
+    }
+
+    /// Who else answers.
+    pub fn company(&self) -> Company {
+        match self.stance {
+            Stance::Sensing { .. } => Company::Unknown,
+            Stance::Alone => Company::Alone,
+            Stance::Beside { server, .. } => Company::Beside(server),
+        }
     }
 
     /// Whether machines on the segment get what they need from us.
@@ -184,6 +194,7 @@ mod tests {
     fn offer(server: Ipv4Addr) -> Heard {
         Heard {
             server,
+            client: None,
             xid: 1,
             leases: true,
         }

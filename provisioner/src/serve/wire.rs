@@ -6,12 +6,15 @@ use std::sync::{Arc, OnceLock};
 
 use provisioner_api::ServiceStatus;
 use pxe::Mac;
+use pxe::dhcp::Heard;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use super::now;
 use crate::app::App;
-use crate::network::{Content, Fetch, FetchProgress, Files, Notice, Sighting, Sightings};
+use crate::network::{
+    Advice, Asked, Content, Ended, Fetch, FetchProgress, Files, Notice, SegmentNow, Sighting, Sightings,
+};
 
 /// Notices that wait for the disk. More than these at once are a flood, and the log has them all.
 const NOTICES: usize = 64;
@@ -53,13 +56,29 @@ impl Sightings for Wire {
         self.0.get().is_some_and(|ends| ends.app.knows_card(&mac.to_string()))
     }
 
+    fn asked(&self, asked: &Asked<'_>) -> Advice {
+        self.0
+            .get()
+            .map_or_else(Advice::default, |ends| ends.app.asked(asked, now()))
+    }
+
+    fn overheard(&self, heard: &Heard) {
+        if let Some(ends) = self.0.get() {
+            ends.app.overheard(heard, now());
+        }
+    }
+
+    fn segment(&self, segment: SegmentNow) {
+        if let Some(ends) = self.0.get() {
+            ends.app.segment(segment);
+        }
+    }
+
     fn seen(&self, sighting: Sighting) {
         let Some(ends) = self.0.get() else { return };
         let mac = sighting.client.mac.to_string();
         info!(mac, interface = &*sighting.interface, address = ?sighting.address, told = sighting.told, "seen");
-        ends.app
-            .sightings
-            .note(&mac, &sighting.interface, &sighting.told, now());
+        ends.app.answered(&sighting, now());
     }
 
     fn fetching(&self, progress: &FetchProgress<'_>) {
@@ -73,8 +92,13 @@ impl Sightings for Wire {
     }
 
     fn fetched(&self, fetch: Fetch) {
+        if let Some(ends) = self.0.get() {
+            ends.app.fetched_by_tftp(&fetch, now());
+        }
         match fetch.failure {
             None => info!(peer = %fetch.peer, file = fetch.file, bytes = fetch.bytes, "fetched"),
+            // Loaders ask for files that they can do without; a machine that got nothing else is the doctor's.
+            Some(_) if fetch.ended == Ended::Absent => {}
             // UEFI asks for the size and breaks off: normal, and not a warning.
             Some(why) => info!(peer = %fetch.peer, file = fetch.file, bytes = fetch.bytes, why, "not fetched"),
         }

@@ -15,7 +15,7 @@ use tracing::debug;
 use super::connection::{Connection, Scratch, Unsent, is_gone};
 use super::{Peer, wait_for};
 use crate::config::Share;
-use crate::network::{Content, Fetch, FetchProgress, Sightings};
+use crate::network::{Content, Ended, Fetch, FetchProgress, Sightings};
 
 /// A request that comes again from the same port within this time is the same one, sent twice. Later it is a new
 /// start: ROMs take the same ports at every start.
@@ -117,7 +117,10 @@ impl<'a> Transfers<'a> {
         });
         let connection = match opened {
             Ok(connection) => connection,
-            Err(error) => return self.tell(peer, file, 0, Some(format!("the network refused: {error}"))),
+            Err(error) => {
+                let why = format!("the network refused: {error}");
+                return self.tell(peer, file, 0, Ended::Broken, Some(why));
+            }
         };
         let (transfer, action) = Transfer::start(size, &options, now);
         let active = Active {
@@ -181,16 +184,16 @@ impl<'a> Transfers<'a> {
                 .connection
                 .send_blocks(&active.transfer, blocks, &mut self.scratch),
             Action::Done => return self.end(id, None),
-            Action::Abandon(failure) => return self.end(id, Some(failure.to_string())),
+            Action::Abandon(failure) => return self.end(id, Some(&failure)),
             Action::Fail(error, failure) => {
                 // It is over either way.
                 let _ = active.connection.send(&error);
-                return self.end(id, Some(failure.to_string()));
+                return self.end(id, Some(&failure));
             }
         };
         match sent {
             Ok(()) => {}
-            Err(Unsent::Gone) => return self.end(id, Some(Failure::Silence.to_string())),
+            Err(Unsent::Gone) => return self.end(id, Some(&Failure::Silence)),
             Err(Unsent::Unreadable(error)) => {
                 let _ = active
                     .connection
@@ -206,10 +209,21 @@ impl<'a> Transfers<'a> {
         }
     }
 
-    fn end(&mut self, id: u64, failure: Option<String>) {
+    fn end(&mut self, id: u64, failure: Option<&Failure>) {
         if let Some(active) = self.remove(id) {
             let arrived = active.transfer.arrived();
-            self.tell(active.peer, active.file, arrived, failure);
+            let ended = match failure {
+                None => Ended::Whole,
+                Some(Failure::SizeOnly) => Ended::SizeOnly,
+                Some(_) => Ended::Broken,
+            };
+            self.tell(
+                active.peer,
+                active.file,
+                arrived,
+                ended,
+                failure.map(Failure::to_string),
+            );
         }
     }
 
@@ -235,7 +249,7 @@ impl<'a> Transfers<'a> {
         self.sightings.fetching(&active.progress());
     }
 
-    fn tell(&self, peer: Peer, file: String, bytes: u64, failure: Option<String>) {
+    fn tell(&self, peer: Peer, file: String, bytes: u64, ended: Ended, failure: Option<String>) {
         metrics::counter!("gleaner_tftp_bytes_total").increment(bytes);
         let result = if failure.is_none() { "whole" } else { "broken" };
         metrics::counter!("gleaner_tftp_transfers_total", "result" => result).increment(1);
@@ -244,6 +258,7 @@ impl<'a> Transfers<'a> {
             file,
             bytes,
             failure,
+            ended,
         });
     }
 }

@@ -7,7 +7,7 @@ use dhcproto::v4::borrowed::Message as Borrowed;
 use dhcproto::v4::{Flags, MAGIC, Message, Opcode, OptionCode};
 use dhcproto::{Encodable as _, Encoder};
 
-use super::{HEADER, Options, Unusable};
+use super::{HEADER, Options, Unusable, hardware_address};
 use crate::Mac;
 
 /// A reply that some server sent to somebody.
@@ -15,6 +15,8 @@ use crate::Mac;
 pub struct Heard {
     /// Who sent it, by its own word (option 54).
     pub server: Ipv4Addr,
+    /// Whom it answers; `None` where that is no Ethernet card.
+    pub client: Option<Mac>,
     /// Transaction.
     pub xid: u32,
     /// Whether it gives, or takes away, addresses: a server that only adds boot information does not.
@@ -39,6 +41,7 @@ impl Heard {
         let leases = options.message_type == Some(6) || !message.yiaddr().is_unspecified();
         Ok(Self {
             server,
+            client: hardware_address(&message),
             xid: message.xid(),
             leases,
         })

@@ -384,6 +384,7 @@ fn another_server_is_heard() {
         heard,
         Heard {
             server: SERVER,
+            client: Some(request.client.mac),
             xid: request.xid,
             leases: true
         }
