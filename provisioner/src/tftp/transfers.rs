@@ -149,7 +149,7 @@ impl<'a> Transfers<'a> {
             Ok(length) => active.transfer.receive(&self.scratch.heard[..length], now),
             Err(error) if is_gone(&error) => Action::Abandon(Failure::Silence),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-            Err(error) => return self.end(id, Some(format!("the network refused: {error}"))),
+            Err(error) => return self.end(id, Some((Ended::Broken, format!("the network refused: {error}")))),
         };
         if now >= active.told + REPORT {
             active.told = now;
@@ -184,21 +184,21 @@ impl<'a> Transfers<'a> {
                 .connection
                 .send_blocks(&active.transfer, blocks, &mut self.scratch),
             Action::Done => return self.end(id, None),
-            Action::Abandon(failure) => return self.end(id, Some(&failure)),
+            Action::Abandon(failure) => return self.end(id, Some(broken(&failure))),
             Action::Fail(error, failure) => {
                 // It is over either way.
                 let _ = active.connection.send(&error);
-                return self.end(id, Some(&failure));
+                return self.end(id, Some(broken(&failure)));
             }
         };
         match sent {
             Ok(()) => {}
-            Err(Unsent::Gone) => return self.end(id, Some(&Failure::Silence)),
+            Err(Unsent::Gone) => return self.end(id, Some(broken(&Failure::Silence))),
             Err(Unsent::Unreadable(error)) => {
                 let _ = active
                     .connection
                     .send(&error_packet(ErrorCode::Undefined, "the file cannot be read"));
-                return self.end(id, Some(format!("the file cannot be read: {error}")));
+                return self.end(id, Some((Ended::Broken, format!("the file cannot be read: {error}"))));
             }
         }
         // An alarm that comes early finds out what the deadline is now; one that comes late would cost a client time.
@@ -209,21 +209,14 @@ impl<'a> Transfers<'a> {
         }
     }
 
-    fn end(&mut self, id: u64, failure: Option<&Failure>) {
+    fn end(&mut self, id: u64, failure: Option<(Ended, String)>) {
         if let Some(active) = self.remove(id) {
             let arrived = active.transfer.arrived();
-            let ended = match failure {
-                None => Ended::Whole,
-                Some(Failure::SizeOnly) => Ended::SizeOnly,
-                Some(_) => Ended::Broken,
+            let (ended, failure) = match failure {
+                None => (Ended::Whole, None),
+                Some((ended, why)) => (ended, Some(why)),
             };
-            self.tell(
-                active.peer,
-                active.file,
-                arrived,
-                ended,
-                failure.map(Failure::to_string),
-            );
+            self.tell(active.peer, active.file, arrived, ended, failure);
         }
     }
 
@@ -261,6 +254,15 @@ impl<'a> Transfers<'a> {
             ended,
         });
     }
+}
+
+/// How a transfer ended that did not reach its end.
+fn broken(failure: &Failure) -> (Ended, String) {
+    let ended = match failure {
+        Failure::SizeOnly => Ended::SizeOnly,
+        _ => Ended::Broken,
+    };
+    (ended, failure.to_string())
 }
 
 impl Active {
