@@ -23,15 +23,18 @@ pub mod openapi;
 mod operator;
 mod problem;
 mod range;
+mod sendfile;
 mod stream;
 mod ui;
 
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use axum::extract::DefaultBodyLimit;
 use axum::{Router, middleware};
 use provisioner_api::ServiceStatus;
 use tokio::net::{TcpListener, UnixListener};
+use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -47,6 +50,11 @@ use listener::Listener;
 const BODY: usize = 64 * 1024;
 /// An inventory of a server with 60 disks has some 60 KB; a capsule carries files of roles.
 const LARGE_BODY: usize = 1024 * 1024;
+
+/// Threads for plain HTTP. Files are sent by the kernel: two threads fill ten gigabits a second.
+const BOOT_THREADS: usize = 2;
+/// Threads that read from the disk for them.
+const BOOT_DISK_THREADS: usize = 4;
 
 /// What every handler may ask.
 #[derive(Clone, Debug)]
@@ -97,13 +105,53 @@ pub async fn run(app: Arc<App>, sockets: Sockets, stop: CancellationToken) -> an
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     let limits = Limits::from(app.config.limits.http);
     let serve = |listener, router| listener::serve(listener, router, Gate::new(limits), stop.clone());
+    let boots = Boots::start()?;
     tokio::join!(
-        serve(Listener::Plain(http), plain(web.clone())),
+        boots.run(http.into_std()?, plain(web.clone()), Gate::new(limits), stop.clone()),
         serve(Listener::Tls(api, Arc::new(tls)), tls_router(web.clone())),
         serve(Listener::Control(control), self::control(web)),
         hub.run(app, now, stop.clone()),
     );
     Ok(())
+}
+
+/// The threads of plain HTTP. Machines whose firmware has its script are under way; so they do not stand in line
+/// behind a thousand TLS handshakes of those that are.
+struct Boots(Option<Runtime>);
+
+impl Boots {
+    fn start() -> anyhow::Result<Self> {
+        let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get().min(BOOT_THREADS));
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .thread_name("http")
+            .worker_threads(threads)
+            .max_blocking_threads(BOOT_DISK_THREADS)
+            .enable_all()
+            .build()
+            .context("starting the threads of plain HTTP")?;
+        Ok(Self(Some(runtime)))
+    }
+
+    async fn run(&self, socket: std::net::TcpListener, router: Router, gate: Arc<Gate>, stop: CancellationToken) {
+        let Some(runtime) = &self.0 else { return };
+        let serving = runtime.spawn(async move {
+            match TcpListener::from_std(socket) {
+                Ok(socket) => listener::serve(Listener::Plain(socket), router, gate, stop).await,
+                Err(error) => tracing::error!(%error, "plain HTTP cannot be served"),
+            }
+        });
+        // It ends when the server stops; a panic in it was told by the thread that had it.
+        let _ = serving.await;
+    }
+}
+
+impl Drop for Boots {
+    fn drop(&mut self) {
+        // A runtime may not be waited for in another one.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// The routes of plain HTTP.

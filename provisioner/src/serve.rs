@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
@@ -48,6 +49,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub fn run(mut config: Config) -> Result<()> {
     memory::few_heaps();
     log::start(&config.log)?;
+    many_files();
     // Whatever the server makes is its own: keys and capsules lie in its state.
     umask(Mode::from_bits_truncate(0o077));
     make_folders(&config)?;
@@ -67,6 +69,16 @@ pub fn run(mut config: Config) -> Result<()> {
     // An import that still runs is cut short: an unfinished one is removed at the next start.
     runtime.shutdown_timeout(Duration::ZERO);
     ended
+}
+
+/// Raises the limit of open files as far as it goes without privileges: a shell's usual 1,024 are two connections for
+/// each of 500 nodes. Where it may not be raised (systemd's unit sets it), it stays.
+fn many_files() {
+    if let Ok((now, most)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && now < most
+    {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
 }
 
 fn make_folders(config: &Config) -> Result<()> {

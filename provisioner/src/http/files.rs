@@ -20,6 +20,7 @@ use futures_util::Stream;
 use tokio::task::JoinHandle;
 
 use super::range::{self, Part};
+use super::sendfile::FileQueue;
 
 /// One read, and all the memory that a download holds: 200 machines which boot at once take 13 MB. Larger reads were
 /// no faster from the page cache.
@@ -38,17 +39,26 @@ pub(super) struct Stored {
     pub(super) content_type: &'static str,
 }
 
-/// Answers `GET` or `HEAD` for `stored`.
-pub(super) fn send(stored: Stored, method: &Method, headers: &HeaderMap) -> Response {
+/// Answers `GET` or `HEAD` for `stored`: through `queue` where the connection can send files by itself, else piece by
+/// piece through memory.
+pub(super) fn send(stored: Stored, method: &Method, headers: &HeaderMap, queue: Option<&FileQueue>) -> Response {
     let Stored {
         file,
         size,
         hash,
         content_type,
     } = stored;
-    answer(size, &hash, content_type, method, headers, |start, length| {
-        Body::from_stream(Reader::new(file, start, length))
-    })
+    answer(
+        size,
+        &hash,
+        content_type,
+        method,
+        headers,
+        |start, length| match queue {
+            Some(queue) => queue.body(file, start, length),
+            None => Body::from_stream(Reader::new(file, start, length)),
+        },
+    )
 }
 
 /// Answers `GET` or `HEAD` for something small that lies in memory.

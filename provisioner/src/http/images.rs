@@ -18,6 +18,7 @@ use super::extract::Path;
 use super::files::{self, Stored};
 use super::listener::Peer;
 use super::problem::{Fault, Kind};
+use super::sendfile::FileQueue;
 use super::{Web, now};
 use crate::app::Fetched;
 
@@ -66,6 +67,7 @@ pub(super) async fn ram(
     Path((version, name)): Path<(String, String)>,
     method: Method,
     headers: HeaderMap,
+    queue: Option<Extension<FileQueue>>,
 ) -> Result<Response, Fault> {
     let ram = web
         .app
@@ -92,7 +94,7 @@ pub(super) async fn ram(
     // The list, and each name in it, was checked by the store: it stays inside the folder.
     let (path, hash) = (ram.folder.join(&entry.path), entry.blake3.clone());
     let stored = open(path, Some(hash), BINARY).await?;
-    Ok(files::send(stored, &method, &headers))
+    Ok(files::send(stored, &method, &headers, queue.as_deref()))
 }
 
 /// A part of a node image: `manifest.json`, `manifest.json.minisig`, `chunks`.
@@ -110,6 +112,7 @@ pub(super) async fn image(
     Path((name, version, file)): Path<(String, String, String)>,
     method: Method,
     headers: HeaderMap,
+    queue: Option<Extension<FileQueue>>,
 ) -> Result<Response, Fault> {
     let (file, content_type) = match file.as_str() {
         "manifest.json" => ("manifest.json", "application/json"),
@@ -127,7 +130,7 @@ pub(super) async fn image(
         image.ok_or_else(|| Fault::new(Kind::NotFound, "there is no such image; see: provisioner image list"))?;
     usable(image.problem.as_deref())?;
     let stored = open(image.folder.join(file), None, content_type).await?;
-    Ok(files::send(stored, &method, &headers))
+    Ok(files::send(stored, &method, &headers, queue.as_deref()))
 }
 
 /// Takes note of who fetches what; a question for the size is none.

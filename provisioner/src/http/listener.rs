@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::gate::{Admitted, Gate};
+use super::sendfile::{FileQueue, FileStream};
 use crate::tls::key_of;
 
 /// Honest heads have some 300 bytes; iPXE's query string with every variable stays under 2 KB.
@@ -188,7 +189,7 @@ async fn talk(accepted: Accepted, router: Router, admitted: Admitted, stop: Canc
                 local: None,
                 key: None,
             };
-            speak(stream, router, peer, head, stop).await;
+            speak(stream, router, peer, None, head, stop).await;
         }
         Accepted::Tcp(stream, address, None) => {
             tune(&stream);
@@ -199,7 +200,8 @@ async fn talk(accepted: Accepted, router: Router, admitted: Admitted, stop: Canc
                 local,
                 key: None,
             };
-            speak(stream, router, peer, head, stop).await;
+            let (stream, files) = FileStream::new(stream);
+            speak(stream, router, peer, Some(files), head, stop).await;
         }
         Accepted::Tcp(stream, address, Some(acceptor)) => {
             tune(&stream);
@@ -219,7 +221,7 @@ async fn talk(accepted: Accepted, router: Router, admitted: Admitted, stop: Canc
                         local,
                         key,
                     };
-                    speak(stream, router, peer, head, stop).await;
+                    speak(stream, router, peer, None, head, stop).await;
                 }
                 Ok(Err(error)) => {
                     metrics::counter!("gleaner_tls_handshakes_failed_total", "why" => "refused").increment(1);
@@ -234,14 +236,23 @@ async fn talk(accepted: Accepted, router: Router, admitted: Admitted, stop: Canc
     }
 }
 
-async fn speak<S>(stream: S, router: Router, peer: Peer, head: Duration, stop: CancellationToken)
-where
+async fn speak<S>(
+    stream: S,
+    router: Router,
+    peer: Peer,
+    files: Option<FileQueue>,
+    head: Duration,
+    stop: CancellationToken,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let from = peer.address;
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer.clone());
+        if let Some(files) = &files {
+            request.extensions_mut().insert(files.clone());
+        }
         router.clone().oneshot(request)
     });
     let connection = http1::Builder::new()

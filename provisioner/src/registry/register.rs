@@ -56,10 +56,10 @@ impl Registry {
         if let Some((node, _)) = self.by_key(key) {
             return Ok(Some(node));
         }
-        let seems = self.read(|index| {
-            let known = index.all().map(|node| (node.id.as_str(), &node.facts));
-            recognise(facts, known).and_then(|id| index.get(id))
-        });
+        // Comparing a thousand nodes takes a while: not under the lock that every boot script needs.
+        let nodes = self.nodes();
+        let known = nodes.iter().map(|node| (node.id.as_str(), &node.facts));
+        let seems = recognise(facts, known).and_then(|id| self.node(id));
         match (life, seems) {
             // Facts can be read off a machine's label; an installed system has a key, and only that counts.
             (Life::Installed, Some(node)) => Err(RegistryError::UnknownKey(node.name.clone())),

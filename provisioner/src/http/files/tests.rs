@@ -36,7 +36,7 @@ fn ask(method: &Method, headers: &[(&str, &str)]) -> Response {
             )
         })
         .collect();
-    send(stored(), method, &headers)
+    send(stored(), method, &headers, None)
 }
 
 fn header_of(response: &Response, name: &str) -> String {
@@ -103,7 +103,7 @@ async fn who_has_it_already_is_told_so() {
 async fn a_file_that_became_shorter_ends_in_an_error_and_not_in_a_short_answer() {
     let stored = stored();
     stored.file.set_len(100_000).unwrap();
-    let response = send(stored, &Method::GET, &HeaderMap::new());
+    let response = send(stored, &Method::GET, &HeaderMap::new(), None);
     assert!(response.into_body().collect().await.is_err());
 }
 
