@@ -31,8 +31,8 @@ impl Mirror {
             .output()?;
         let Some(mirror) = Self::in_listing(&listing) else {
             bail!(
-                "no Debian mirror in this machine's apt settings; name one with --mirror URL or GLEANER_MIRROR \
-                 (the address that has dists/ below it)"
+                "no Debian mirror in this machine's apt settings, or no lists of it yet; run `apt-get update`, or name one \
+                 with --mirror URL or GLEANER_MIRROR (the address that has dists/ below it)"
             );
         };
         Ok(mirror)

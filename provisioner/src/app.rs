@@ -112,11 +112,20 @@ impl App {
             tracing::warn!(%error, "reading what was learnt about loaders");
             Vec::new()
         });
+        let presence = Presence::new(now);
+        // Without it a silence is written down a second time.
+        let lost = registry.lost().unwrap_or_else(|error| {
+            tracing::warn!(%error, "reading which nodes are lost");
+            Vec::new()
+        });
+        for node in lost {
+            presence.update(&node, |seen| seen.lost = true);
+        }
         Arc::new(Self {
             config,
             registry,
             images,
-            presence: Presence::new(now),
+            presence,
             journal: Journal::default(),
             memory: Memory::new(lessons),
             segments: Mutex::default(),

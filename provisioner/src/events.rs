@@ -30,8 +30,8 @@ pub fn kind(event: &Event) -> &'static str {
     }
 }
 
-/// What an event was, and where it has led.
-pub fn detail(event: &Event, state: &State) -> String {
+/// What an event was, in the words `told` where it has none of its own, and where it has led.
+pub fn detail(event: &Event, told: &str, state: &State) -> String {
     let what = match event {
         Event::Approve(plan) => format!("to become {} on {}", plan.profile, disk(plan)),
         Event::Reject { why } => why.clone(),
@@ -48,7 +48,7 @@ pub fn detail(event: &Event, state: &State) -> String {
         | Event::Undrain
         | Event::Checked
         | Event::Wiped
-        | Event::Written => String::new(),
+        | Event::Written => told.to_owned(),
     };
     let now = match state {
         State::Failed { cause, .. } => format!("failed: {cause}"),
@@ -62,6 +62,15 @@ pub fn disk(plan: &Plan) -> String {
     let disk = &plan.disk;
     let name = disk.serial.as_ref().or(disk.wwn.as_ref()).or(disk.by_path.as_ref());
     name.cloned().unwrap_or_else(|| "a disk without a name".into())
+}
+
+/// What became of the disk's old content.
+pub fn wiped(discarded: bool) -> &'static str {
+    if discarded {
+        "the disk took the discard"
+    } else {
+        "the disk takes no discard; tables cleared"
+    }
 }
 
 /// How much was written how fast.

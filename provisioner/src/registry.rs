@@ -187,6 +187,11 @@ impl Registry {
         store::events(&self.db(), node, after, limit)
     }
 
+    /// Ids of the nodes that are lost: their silence was written down, and not yet its end.
+    pub fn lost(&self) -> Result<Vec<String>, RegistryError> {
+        store::lost(&self.db())
+    }
+
     /// Writes down something that changes no state.
     pub fn write_down(&self, node: Option<&str>, entry: &Entry, now: i64) -> Result<(), RegistryError> {
         store::write_down(&self.db(), node, entry, now)

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use provisioner_api::{
@@ -22,20 +23,31 @@ const START: i64 = 1_800_000_000_000;
 /// A server in a folder, without sockets.
 pub(crate) struct Lab {
     pub(crate) app: Arc<App>,
-    _folder: tempfile::TempDir,
+    config: String,
+    folder: tempfile::TempDir,
+}
+
+fn app(config: &str, folder: &Path, now: i64) -> Arc<App> {
+    let config = Config::parse(config, folder).unwrap();
+    let registry = Registry::open(folder).unwrap();
+    let images = ImageStore::open(folder, &folder.join("trusted-keys")).unwrap();
+    let key = ServerKey::open_or_make(folder).unwrap();
+    App::new(config, registry, images, key, now)
 }
 
 impl Lab {
     pub(crate) fn new(config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = Config::parse(config, folder.path()).unwrap();
-        let registry = Registry::open(folder.path()).unwrap();
-        let images = ImageStore::open(folder.path(), &folder.path().join("trusted-keys")).unwrap();
-        let key = ServerKey::open_or_make(folder.path()).unwrap();
         Self {
-            app: App::new(config, registry, images, key, START),
-            _folder: folder,
+            app: app(config, folder.path(), START),
+            config: config.into(),
+            folder,
         }
+    }
+
+    /// The server stops and starts again.
+    pub(crate) fn restart(&mut self, now: i64) {
+        self.app = app(&self.config, self.folder.path(), now);
     }
 
     pub(crate) fn register(&self, key: &str, mac: &str, boot: &str, life: Life, now: i64) -> Caller {

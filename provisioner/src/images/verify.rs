@@ -34,7 +34,6 @@ pub(super) fn read_signed<T: DeserializeOwned>(
 ) -> Result<Signed<T>, String> {
     let content = read(&folder.join(file))?;
     let signature = read(&folder.join(format!("{file}{SIGNATURE_ENDING}")));
-    let parsed = serde_json::from_slice(&content).map_err(|error| format!("{file} is malformed ({error})"))?;
     let signer = match &signature {
         Ok(signature) => {
             let text = String::from_utf8_lossy(signature);
@@ -42,6 +41,11 @@ pub(super) fn read_signed<T: DeserializeOwned>(
         }
         Err(why) => Err(format!("its signature is missing ({why})")),
     };
+    let parsed = serde_json::from_slice(&content).map_err(|error| match &signer {
+        // What nobody signed is not looked into for what else may be wrong with it.
+        Err(why) => why.clone(),
+        Ok(_) => format!("{file} is malformed ({error})"),
+    })?;
     Ok(Signed {
         content: parsed,
         files: [content, signature.unwrap_or_default()],

@@ -48,6 +48,21 @@ fn a_node_that_misses_heartbeats_is_lost_and_back_when_it_is_back() {
 }
 
 #[test]
+fn a_lost_node_is_lost_once_although_the_server_starts_anew_and_back_when_it_is_back() {
+    let mut lab = Lab::new(WITH_RULE);
+    lab.ready();
+    look(&lab.app, NOW + MINUTE);
+    lab.restart(NOW + 2 * MINUTE);
+    for second in 0..120 {
+        look(&lab.app, NOW + 2 * MINUTE + second * SECOND);
+    }
+    assert_eq!(count(&lab, "lost"), 1);
+    let caller = lab.app.caller("k1").unwrap();
+    lab.beat(&caller, "disk-1", NOW + 5 * MINUTE);
+    assert_eq!(count(&lab, "back"), 1);
+}
+
+#[test]
 fn a_heartbeat_of_an_earlier_start_is_no_sign_of_life() {
     let lab = Lab::new(WITH_RULE);
     let caller = lab.ready();

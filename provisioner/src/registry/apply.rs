@@ -95,8 +95,20 @@ pub(super) fn apply_to(
     actor: &str,
     now: i64,
 ) -> Result<(), RegistryError> {
+    apply_telling(db, node, event, "", actor, now)
+}
+
+/// The same for an event of which more is `told` than the life cycle has to know.
+fn apply_telling(
+    db: &Connection,
+    node: &mut Node,
+    event: &Event,
+    told: &str,
+    actor: &str,
+    now: i64,
+) -> Result<(), RegistryError> {
     let state = lifecycle::step(&node.state, event)?;
-    let detail = events::detail(event, &state);
+    let detail = events::detail(event, told, &state);
     store::write_down(
         db,
         Some(&node.id),
@@ -134,25 +146,15 @@ fn enter(node: &mut Node, event: &Event, state: State, now: i64) {
 
 /// Carries out what a node reported.
 fn heard(db: &Connection, node: &mut Node, life: Life, event: &Reported, now: i64) -> Result<(), RegistryError> {
-    let apply = |node: &mut Node, event: &Event| apply_to(db, node, event, events::NODE, now);
+    let tell = |node: &mut Node, event: &Event, told: &str| apply_telling(db, node, event, told, events::NODE, now);
+    let apply = |node: &mut Node, event: &Event| tell(node, event, "");
     match (event, life) {
-        (Reported::Checked { findings }, Life::Ram) => {
-            apply(node, &Event::Checked)?;
-            write(db, node, "findings", findings.join("; "), now)
-        }
-        (Reported::Wiped { discarded }, Life::Ram) => {
-            apply(node, &Event::Wiped)?;
-            let detail = if *discarded {
-                "the disk took the discard"
-            } else {
-                "the disk takes no discard; tables cleared"
-            };
-            write(db, node, "wiped-how", detail.into(), now)
-        }
+        (Reported::Checked { findings }, Life::Ram) => tell(node, &Event::Checked, &findings.join("; ")),
+        (Reported::Wiped { discarded }, Life::Ram) => tell(node, &Event::Wiped, events::wiped(*discarded)),
         (Reported::Written { bytes, milliseconds }, Life::Ram) => {
-            apply(node, &Event::Written)?;
+            tell(node, &Event::Written, &events::throughput(*bytes, *milliseconds))?;
             node.keys.written.clone_from(&node.keys.ram);
-            write(db, node, "written-how", events::throughput(*bytes, *milliseconds), now)
+            Ok(())
         }
         (Reported::CameHome { report }, Life::Installed) => {
             let passed = report.ready();

@@ -168,6 +168,16 @@ pub(super) fn events(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// Nodes whose silence was written down, and not yet its end.
+pub(super) fn lost(db: &Connection) -> Result<Vec<String>, RegistryError> {
+    // SQLite takes `kind` from the row with the largest id.
+    let sql = "SELECT node FROM (SELECT node, kind, max(id) FROM events \
+               WHERE node IS NOT NULL AND kind IN ('lost', 'back') GROUP BY node) WHERE kind = 'lost'";
+    let mut statement = db.prepare(sql)?;
+    let rows = statement.query_map([], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// A number that was never given before.
 pub(super) fn next_number(db: &Connection) -> Result<u64, RegistryError> {
     let sql = "UPDATE counters SET value = value + 1 WHERE name = 'node-name' RETURNING value";

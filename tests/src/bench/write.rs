@@ -66,7 +66,7 @@ pub fn measure(artifacts: &Artifacts) -> Result<Vec<Line>> {
         for node in server.nodes()? {
             ensure!(node.state != "failed", "{}", node.reason);
             let events = server.events(&node.name)?;
-            if let Some(event) = events.into_iter().find(|event| event.kind == "written-how") {
+            if let Some(event) = events.into_iter().find(|event| event.kind == "written") {
                 return Ok(Some(event.detail));
             }
         }
@@ -94,7 +94,7 @@ fn peer_took(said: &str) -> Result<f64> {
     Ok(end - begin)
 }
 
-/// Seconds, from the words of the event: `2147 MB in 15.3 s, 140 MB/s`.
+/// Seconds, from the words of the event: `2147 MB in 15.3 s, 140 MB/s; now …`.
 fn node_init_took(words: &str) -> Result<f64> {
     let seconds = words.split(" in ").nth(1).and_then(|rest| rest.split(" s").next());
     seconds
