@@ -21,6 +21,7 @@ use crate::registry::{Registry, RegistryError};
 use crate::tls::ServerKey;
 
 mod boots;
+mod doctor;
 mod machine;
 mod operator;
 mod view;

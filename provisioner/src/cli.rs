@@ -15,6 +15,7 @@ use crate::api_client::Client;
 use crate::config::Config;
 
 pub mod check;
+pub mod doctor;
 mod handover;
 pub mod image;
 pub mod init;
@@ -58,6 +59,8 @@ pub enum Command {
     Token(Token),
     /// Say how the running server is
     Status,
+    /// Say what does not work, here and on every machine's way, and what to do; fails if anything does not
+    Doctor,
 }
 
 /// What `init` makes.
@@ -72,7 +75,11 @@ pub struct Init {
 #[derive(Debug, Subcommand)]
 pub enum Node {
     /// List all machines that ever registered
-    List,
+    List {
+        /// List network cards that were seen lately instead, and how far each start came
+        #[arg(long)]
+        sightings: bool,
+    },
     /// Show one machine: what it is made of, what lies on its disks, what it offers
     Show {
         /// Name or id

@@ -11,6 +11,7 @@
 //! nothing. A GET changes no node's state.
 
 mod boot;
+mod doctor;
 mod extract;
 mod files;
 pub mod gate;
@@ -231,6 +232,8 @@ fn operator_routes() -> OpenApiRouter<Web> {
         .routes(routes!(operator::events))
         .routes(routes!(stream::watch))
         .routes(routes!(operator::images))
+        .routes(routes!(doctor::findings))
+        .routes(routes!(doctor::sightings))
 }
 
 /// What only the command line on this machine may ask: it names folders of this machine and hands out tokens.

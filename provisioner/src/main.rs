@@ -4,14 +4,15 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use provisioner::cli::{Arguments, Command, check, image, init, node, status, token};
+use provisioner::cli::{Arguments, Command, check, doctor, image, init, node, status, token};
 use provisioner::config::Config;
 use provisioner::serve;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("provisioner: {error:#}");
             ExitCode::FAILURE
@@ -19,7 +20,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> anyhow::Result<()> {
+/// Carries out a command; whether all is well.
+fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let json = arguments.json;
     let load = || Config::load(arguments.config.as_deref());
     match &arguments.command {
@@ -30,5 +32,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Image(command) => image::run(&load()?, command, json),
         Command::Token(command) => token::run(&load()?, command, json),
         Command::Status => status::run(&load()?, json),
-    }
+        Command::Doctor => return doctor::run(&load()?, json),
+    }?;
+    Ok(true)
 }

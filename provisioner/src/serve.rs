@@ -32,6 +32,8 @@ mod memory;
 mod taken;
 mod wire;
 
+pub(crate) use taken::holder;
+
 use edges::Edges;
 use wire::Wire;
 

@@ -6,6 +6,7 @@
 //! There is no behaviour here beyond what makes a value well-formed.
 
 mod capsule;
+mod doctor;
 mod event;
 mod image;
 mod inventory;
@@ -17,6 +18,7 @@ mod ram;
 mod report;
 
 pub use capsule::{Capsule, CapsuleFile};
+pub use doctor::{Finding, SeenCard, SeenStart, SeenStep};
 pub use event::{Event, FailCause, NodeEvent, Progress, Stage};
 pub use image::{CHUNK_SIZE, Chunk, FIRST_MIB, Manifest, ManifestError, Partition, PartitionRole};
 pub use inventory::{

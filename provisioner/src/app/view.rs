@@ -64,14 +64,7 @@ impl App {
                 failed.push(format!("{} failed: {cause}", node.name));
             }
         }
-        let mut warnings = self.images.warnings();
-        let missing = self
-            .config
-            .profiles
-            .values()
-            .filter_map(|profile| self.images.of_profile(profile).err());
-        warnings.extend(missing);
-        warnings.dedup();
+        let mut warnings = self.asset_warnings();
         warnings.extend(
             services
                 .iter()
@@ -93,6 +86,19 @@ impl App {
             nodes,
             warnings,
         }
+    }
+
+    /// What is missing or wrong with images.
+    pub(super) fn asset_warnings(&self) -> Vec<String> {
+        let mut warnings = self.images.warnings();
+        let missing = self
+            .config
+            .profiles
+            .values()
+            .filter_map(|profile| self.images.of_profile(profile).err());
+        warnings.extend(missing);
+        warnings.dedup();
+        warnings
     }
 
     fn summarise(&self, node: &Node, now: i64) -> NodeSummary {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 
 use anyhow::{Context, bail};
-use provisioner_api::{Approve as Approval, Disk, EventEntry, NodeDetail, NodeSummary, Reject, Stage};
+use provisioner_api::{Approve as Approval, Disk, EventEntry, NodeDetail, NodeSummary, Reject, SeenCard, Stage};
 
 use super::words::{ago, memory, moment, now, plain, table};
 use super::{Approve, Node, answer, client, talk};
@@ -17,7 +17,8 @@ use crate::disks;
 pub fn run(config: &Config, command: &Node, json: bool) -> anyhow::Result<()> {
     let client = client(config);
     match command {
-        Node::List => list(&client, json),
+        Node::List { sightings: true } => seen(&client, json),
+        Node::List { sightings: false } => list(&client, json),
         Node::Show { name } => show(&client, name, json),
         Node::Approve(approve) => self::approve(&client, approve, json),
         Node::Reject { name, why } => reject(&client, name, why, json),
@@ -72,6 +73,11 @@ fn events(client: &Client, name: Option<&str>, limit: u32, json: bool) -> anyhow
     let of = name.map(|name| format!("&node={}", segment(name))).unwrap_or_default();
     let events: Vec<EventEntry> = talk(client.get(&format!("/api/v1/events?limit={limit}{of}")))?;
     answer(&events, json, |events| events_in_words(events))
+}
+
+fn seen(client: &Client, json: bool) -> anyhow::Result<()> {
+    let cards: Vec<SeenCard> = talk(client.get("/api/v1/sightings"))?;
+    answer(&cards, json, |cards| cards_in_words(cards, now()))
 }
 
 fn detail(client: &Client, name: &str) -> anyhow::Result<NodeDetail> {
@@ -145,6 +151,31 @@ fn nodes_in_words(nodes: &[NodeSummary], now: i64) -> String {
         }
     }
     text
+}
+
+fn cards_in_words(cards: &[SeenCard], now: i64) -> String {
+    if cards.is_empty() {
+        return "No network card was seen yet.".into();
+    }
+    let rows = cards.iter().map(|card| {
+        let steps = card.starts.last().map_or(&[][..], |start| &start.steps);
+        vec![
+            card.mac.clone(),
+            card.node.clone().unwrap_or_default(),
+            card.interface.clone(),
+            card.address.clone().unwrap_or_default(),
+            card.firmware.clone(),
+            ago(card.last_seen, now),
+            card.starts.len().to_string(),
+            steps
+                .last()
+                .map_or_else(|| "does not boot".into(), |step| step.what.clone()),
+        ]
+    });
+    table(
+        &["CARD", "NODE", "ON", "ADDRESS", "FIRMWARE", "SEEN", "STARTS", "LAST"],
+        rows,
+    )
 }
 
 fn state_in_words(node: &NodeSummary) -> String {

@@ -4,7 +4,7 @@
 use std::fs;
 
 /// The program that has bound a port, with its process id; `None` where it cannot be told.
-pub(super) fn holder(protocol: &str, port: u16) -> Option<String> {
+pub(crate) fn holder(protocol: &str, port: u16) -> Option<String> {
     if port == 0 {
         return None;
     }

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What stands in the way of machines and of the server, for people.
+
+use std::sync::{Arc, PoisonError};
+
+use provisioner_api::{Finding, SeenCard, SeenStart, SeenStep};
+
+use super::App;
+use crate::doctor::server::{self, Facts};
+use crate::doctor::{self, Case, look};
+use crate::journal::{Attempt, Card, Seen};
+use crate::network::SegmentNow;
+
+impl App {
+    /// Everything that does not work: the server first, then machines, the last seen first.
+    pub fn findings(&self, now: i64) -> Vec<Finding> {
+        let mut findings = server::examine(&self.facts(now));
+        findings.extend(self.boot_findings(now));
+        findings
+    }
+
+    /// What keeps machines from arriving.
+    pub fn boot_findings(&self, now: i64) -> Vec<Finding> {
+        let cards = self.journal.cards();
+        cards
+            .iter()
+            .filter(|card| !card.attempts.is_empty())
+            .flat_map(|card| self.diagnose(card, now))
+            .collect()
+    }
+
+    fn diagnose(&self, card: &Card, now: i64) -> Vec<Finding> {
+        let node = self.name_of_card(card);
+        let segment = self.segment_of(card);
+        let lessons = self.memory.of(card.mac);
+        let next = self.memory.suits(&card.client, |file| self.images.has_loader(file));
+        doctor::diagnose(&Case {
+            card,
+            node: node.as_deref(),
+            segment: segment.as_ref(),
+            lessons: lessons.as_ref(),
+            next,
+            now,
+        })
+    }
+
+    /// The cards that were seen lately, the last seen first.
+    pub fn seen_cards(&self) -> Vec<SeenCard> {
+        let cards = self.journal.cards();
+        cards.iter().map(|card| self.seen_card(card)).collect()
+    }
+
+    fn seen_card(&self, card: &Card) -> SeenCard {
+        let lessons = self.memory.of(card.mac);
+        SeenCard {
+            mac: card.mac.to_string(),
+            node: self.name_of_card(card),
+            interface: card.interface.to_string(),
+            address: card.address.map(|address| address.to_string()),
+            firmware: card
+                .client
+                .firmware
+                .map(|firmware| firmware.to_string())
+                .unwrap_or_default(),
+            last_seen: card.at,
+            times: card.times,
+            loader: lessons.and_then(|lessons| lessons.loader.worked),
+            starts: card.attempts.iter().map(seen_start).collect(),
+        }
+    }
+
+    fn name_of_card(&self, card: &Card) -> Option<String> {
+        let nodes = self.registry.by_card(&card.mac.to_string(), None);
+        match nodes.as_slice() {
+            [node] => Some(node.name.clone()),
+            _ => None,
+        }
+    }
+
+    /// The segment on which a card was seen last.
+    pub(super) fn segment_of(&self, card: &Card) -> Option<SegmentNow> {
+        let segments = self.segments.lock().unwrap_or_else(PoisonError::into_inner);
+        segments.get(&Arc::clone(&card.interface)).cloned()
+    }
+
+    /// What the server can find out about itself while it runs.
+    fn facts(&self, now: i64) -> Facts {
+        let services = self.services.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut warnings = self.asset_warnings();
+        warnings.extend(
+            services
+                .iter()
+                .filter(|service| !service.ok)
+                .map(|service| format!("{}: {}", service.name, service.detail)),
+        );
+        let ram = self.images.ram().ok();
+        Facts {
+            running: true,
+            room: look::room(&self.config.paths.state),
+            // An image that is there and whole proves that its key is trusted.
+            trusts: true,
+            built: look::built(now),
+            now,
+            warnings,
+            ram_created: ram.and_then(|ram| i64::try_from(ram.manifest.created).ok()),
+            ..Facts::default()
+        }
+    }
+}
+
+fn seen_start(attempt: &Attempt) -> SeenStart {
+    let step = |seen: &Seen| SeenStep {
+        at: seen.at,
+        last: seen.last,
+        times: seen.times,
+        what: seen.step.to_string(),
+    };
+    SeenStart {
+        secs: attempt.secs,
+        steps: attempt.steps.iter().map(step).collect(),
+    }
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Looks at this machine: the facts from which [`super::server`] says what is wrong.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::firewall::{Door, Protocol, closed_by_iptables, closed_by_nft};
+use super::server::{Facts, Port};
+use crate::config::{Config, DhcpMode};
+use crate::network::interfaces;
+use crate::serve::holder;
+
+/// Where administrators' programs lie, for a shell that does not look there.
+const PATH: &str = "/usr/sbin:/sbin:/usr/bin:/bin";
+/// When this program was made can be told by its file: the date on it is the package's or the build's.
+const PROGRAM: &str = "/proc/self/exe";
+
+/// What can be found out with the caller's rights; `running` says whether a provisioner answers.
+pub fn look(config: &Config, running: bool, now: i64) -> Facts {
+    let ports = ports(config);
+    let wanted: Vec<(Protocol, u16)> = ports.iter().map(|port| (port.protocol, port.number)).collect();
+    let no_interface = match config.dhcp.mode {
+        DhcpMode::Off => None,
+        _ => interfaces(&config.interfaces).err().map(|error| format!("{error:#}")),
+    };
+    Facts {
+        running,
+        ports,
+        closed: closed(&wanted),
+        no_interface,
+        room: room(&config.paths.state),
+        trusts: trusts(&config.paths.trusted_keys()),
+        built: built(now),
+        now,
+        warnings: Vec::new(),
+        ram_created: None,
+    }
+}
+
+fn ports(config: &Config) -> Vec<Port> {
+    let needed = [
+        (
+            "DHCP",
+            Protocol::Udp,
+            config.ports.dhcp,
+            config.dhcp.mode != DhcpMode::Off,
+        ),
+        ("TFTP", Protocol::Udp, config.ports.tftp, true),
+        ("HTTP", Protocol::Tcp, config.ports.http, true),
+        ("API", Protocol::Tcp, config.ports.api, true),
+    ];
+    let needed = needed
+        .into_iter()
+        .filter(|(_, _, number, needed)| *needed && *number != 0);
+    needed
+        .map(|(name, protocol, number, _)| Port {
+            name,
+            protocol,
+            number,
+            holder: holder(&protocol.word().to_lowercase(), number),
+        })
+        .collect()
+}
+
+/// What the firewall closes, as far as this user may see it.
+fn closed(wanted: &[(Protocol, u16)]) -> Vec<Door> {
+    let nft = say("nft", &["list", "ruleset"]).map_or_else(Vec::new, |rules| closed_by_nft(&rules, wanted));
+    let legacy = ["iptables-legacy-save", "iptables-save"]
+        .into_iter()
+        .find_map(|program| say(program, &["-t", "filter"]));
+    let legacy = legacy.map_or_else(Vec::new, |rules| closed_by_iptables(&rules, wanted));
+    let same = |door: &Door| {
+        nft.iter()
+            .any(|other| (other.protocol, other.port) == (door.protocol, door.port))
+    };
+    let legacy: Vec<Door> = legacy.into_iter().filter(|door| !same(door)).collect();
+    nft.into_iter().chain(legacy).collect()
+}
+
+/// What a program prints; `None` where it is not installed or may not.
+fn say(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).env("PATH", PATH).output().ok()?;
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Bytes free where the state is, or will be.
+pub fn room(state: &Path) -> Option<(u64, std::path::PathBuf)> {
+    let there = state.ancestors().find(|folder| folder.exists())?;
+    let about = nix::sys::statvfs::statvfs(there).ok()?;
+    Some((about.blocks_available() * about.fragment_size(), state.to_owned()))
+}
+
+fn trusts(keys: &Path) -> bool {
+    std::fs::read_dir(keys).is_ok_and(|files| {
+        files
+            .flatten()
+            .any(|file| file.path().extension().is_some_and(|extension| extension == "pub"))
+    })
+}
+
+/// Unix milliseconds at which this program was made; `now` where that cannot be told.
+pub fn built(now: i64) -> i64 {
+    let made = std::fs::metadata(PROGRAM).and_then(|about| about.modified());
+    let since = made
+        .ok()
+        .and_then(|made| made.duration_since(std::time::UNIX_EPOCH).ok());
+    since.map_or(now, |since| i64::try_from(since.as_millis()).unwrap_or(now))
+}

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What is wrong with the server itself: from facts that [`super::look`] has gathered to sentences. Pure.
+
+use std::path::PathBuf;
+
+use provisioner_api::Finding;
+
+use super::firewall::{Door, Protocol};
+
+/// Bytes below which an import fails: an image of a gigabyte and some room for the database.
+const LITTLE: u64 = 2_000_000_000;
+/// Bytes below which leases and states cannot be kept any more.
+const NONE: u64 = 50_000_000;
+/// Days after which a RAM environment has missed more than one round of security updates.
+const STALE: i64 = 180;
+/// Milliseconds of a day.
+const DAY: i64 = 86_400_000;
+
+/// What was found out.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Whether a provisioner answers on the control socket.
+    pub running: bool,
+    /// The ports that it needs, and who has them.
+    pub ports: Vec<Port>,
+    /// Ports that the firewall does not let in.
+    pub closed: Vec<Door>,
+    /// Why no interface is served; `None` where some are.
+    pub no_interface: Option<String>,
+    /// Bytes free where the state is, and where that is.
+    pub room: Option<(u64, PathBuf)>,
+    /// Whether any key is trusted to sign images.
+    pub trusts: bool,
+    /// When this program was built, Unix milliseconds: the clock cannot be earlier.
+    pub built: i64,
+    /// Unix milliseconds.
+    pub now: i64,
+    /// What a running server says of its images and services; nothing where it does not run.
+    pub warnings: Vec<String>,
+    /// Seconds since 1970 of the sources of the RAM environment that is booted.
+    pub ram_created: Option<i64>,
+}
+
+/// A port that the server needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// `DHCP`, `TFTP`.
+    pub name: &'static str,
+    /// UDP or TCP.
+    pub protocol: Protocol,
+    /// Its number.
+    pub number: u16,
+    /// The program that has it; `None` where nobody or nobody that may be seen.
+    pub holder: Option<String>,
+}
+
+/// Everything that is wrong.
+pub fn examine(facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    clock(facts, &mut findings);
+    if !facts.running {
+        findings.push(finding(
+            "not-running",
+            "the provisioner is not running",
+            "start it: systemctl start gleaner-provisioner, or sudo provisioner serve",
+        ));
+        findings.extend(facts.ports.iter().filter_map(taken));
+    }
+    if let Some(why) = &facts.no_interface {
+        let (says, action) = why.split_once("; ").unwrap_or((why, "give it a fixed address"));
+        findings.push(finding("no-interface", says, action));
+    }
+    findings.extend(facts.closed.iter().map(closed));
+    room(facts, &mut findings);
+    if !facts.trusts {
+        findings.push(finding(
+            "no-trusted-key",
+            "no key is trusted to sign images, so no image can be used",
+            "trust the one that signs yours: provisioner init --trust FILE.pub",
+        ));
+    }
+    if let Some(days) = facts.ram_created.map(|created| (facts.now - created * 1000) / DAY)
+        && days > STALE
+    {
+        findings.push(Finding {
+            grave: false,
+            ..finding(
+                "ram-stale",
+                format!("the RAM environment is {days} days old"),
+                "build and import a new one: make images, provisioner image import FOLDER",
+            )
+        });
+    }
+    findings.extend(facts.warnings.iter().map(|warning| told(warning)));
+    findings
+}
+
+/// What the server's own warnings say: what happened; what to do.
+pub fn told(warning: &str) -> Finding {
+    let (says, action) = warning
+        .rsplit_once("; ")
+        .or_else(|| warning.split_once(": "))
+        .unwrap_or((warning, "see: provisioner status"));
+    finding("warning", says, action)
+}
+
+/// The clock: certificates, tokens and leases live by it.
+fn clock(facts: &Facts, findings: &mut Vec<Finding>) {
+    if facts.now < facts.built {
+        findings.push(finding(
+            "clock-wrong",
+            "this machine's clock is earlier than this program",
+            "set it: timedatectl set-ntp true, or date -s; then look at its battery",
+        ));
+    }
+}
+
+fn room(facts: &Facts, findings: &mut Vec<Finding>) {
+    let Some((free, folder)) = &facts.room else { return };
+    let says = format!("{} MB are free in {}", free / 1_000_000, folder.display());
+    if *free < NONE {
+        findings.push(finding(
+            "disk-full",
+            says,
+            "make room: nothing can be remembered any more",
+        ));
+    } else if *free < LITTLE {
+        findings.push(Finding {
+            grave: false,
+            ..finding("disk-low", says, "make room before the next image is imported")
+        });
+    }
+}
+
+fn taken(port: &Port) -> Option<Finding> {
+    let holder = port.holder.as_ref()?;
+    Some(finding(
+        "port-taken",
+        format!(
+            "{} port {} ({}) is taken by {holder}",
+            port.protocol.word(),
+            port.number,
+            port.name
+        ),
+        "stop that program, or move this one's port in [ports]",
+    ))
+}
+
+fn closed(door: &Door) -> Finding {
+    let protocol = door.protocol.word();
+    finding(
+        "firewall",
+        format!("the firewall drops {protocol} port {} ({})", door.port, door.rule),
+        format!(
+            "let it in: nft insert rule {} {} dport {} accept",
+            door.chain,
+            protocol.to_lowercase(),
+            door.port
+        ),
+    )
+}
+
+fn finding(symptom: &str, says: impl Into<String>, action: impl Into<String>) -> Finding {
+    Finding {
+        about: "server".into(),
+        symptom: symptom.into(),
+        says: says.into(),
+        action: action.into(),
+        grave: true,
+        since: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn well() -> Facts {
+        Facts {
+            running: true,
+            trusts: true,
+            room: Some((100_000_000_000, "/var/lib/gleaner".into())),
+            now: 1_800_000_000_000,
+            built: 1_790_000_000_000,
+            ..Facts::default()
+        }
+    }
+
+    fn symptoms(facts: &Facts) -> Vec<String> {
+        let findings = examine(facts);
+        assert!(
+            findings
+                .iter()
+                .all(|finding| !finding.says.is_empty() && !finding.action.is_empty()),
+            "{findings:#?}"
+        );
+        findings.into_iter().map(|finding| finding.symptom).collect()
+    }
+
+    #[test]
+    fn a_server_that_is_well_has_no_symptom() {
+        assert_eq!(symptoms(&well()), [""; 0]);
+    }
+
+    #[test]
+    fn every_fault_of_the_server_is_told_with_what_to_do() {
+        let port = Port {
+            name: "DHCP",
+            protocol: Protocol::Udp,
+            number: 67,
+            holder: Some("dnsmasq (process 7)".into()),
+        };
+        let door = Door {
+            protocol: Protocol::Udp,
+            port: 69,
+            chain: "inet filter input".into(),
+            rule: "policy drop".into(),
+        };
+        let no_interface = "no interface is up with an IPv4 address; give the one that the PCs are on a fixed address";
+        for (facts, symptom) in [
+            (Facts { now: 0, ..well() }, "clock-wrong"),
+            (
+                Facts {
+                    running: false,
+                    ..well()
+                },
+                "not-running",
+            ),
+            (
+                Facts {
+                    closed: vec![door],
+                    ..well()
+                },
+                "firewall",
+            ),
+            (
+                Facts {
+                    no_interface: Some(no_interface.into()),
+                    ..well()
+                },
+                "no-interface",
+            ),
+            (
+                Facts {
+                    room: Some((1, "/".into())),
+                    ..well()
+                },
+                "disk-full",
+            ),
+            (
+                Facts {
+                    room: Some((LITTLE - 1, "/".into())),
+                    ..well()
+                },
+                "disk-low",
+            ),
+            (
+                Facts {
+                    trusts: false,
+                    ..well()
+                },
+                "no-trusted-key",
+            ),
+            (
+                Facts {
+                    ram_created: Some(1_700_000_000),
+                    ..well()
+                },
+                "ram-stale",
+            ),
+            (
+                Facts {
+                    warnings: vec!["no RAM environment; import one".into()],
+                    ..well()
+                },
+                "warning",
+            ),
+        ] {
+            assert_eq!(symptoms(&facts), [symptom]);
+        }
+        let facts = Facts {
+            running: false,
+            ports: vec![port],
+            ..well()
+        };
+        assert_eq!(symptoms(&facts), ["not-running", "port-taken"]);
+        assert!(examine(&facts)[1].says.contains("dnsmasq (process 7)"));
+    }
+}
