@@ -6,7 +6,6 @@
 //! Nothing here opens a socket or looks at the network; what a value means is decided where it is used.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,8 +14,11 @@ use anyhow::{Context, Result};
 use crate::disks::DiskRule;
 use crate::rules::Rule;
 
+mod networks;
 mod validate;
 mod written;
+
+pub use networks::{Dhcp, DhcpMode, Reservation, Subnet};
 
 /// Where the configuration is looked for when nobody says.
 const FILE: &str = "/etc/gleaner/gleaner.toml";
@@ -33,8 +35,14 @@ pub struct Config {
     pub paths: Paths,
     /// Interfaces to serve, by name; empty means every one with an IPv4 address but the loopback.
     pub interfaces: Vec<String>,
-    /// DHCP.
+    /// DHCP, wherever nothing else is said.
     pub dhcp: Dhcp,
+    /// DHCP on interfaces that differ, by their names.
+    pub segments: BTreeMap<String, Dhcp>,
+    /// Networks behind relays.
+    pub subnets: Vec<Subnet>,
+    /// Addresses that belong to certain cards.
+    pub reservations: Vec<Reservation>,
     /// Ports.
     pub ports: Ports,
     /// Whether to answer SNTP where nothing else on this machine does.
@@ -73,6 +81,11 @@ impl Config {
     pub fn parse(text: &str, folder: &Path) -> Result<Self> {
         validate::validate(toml::from_str(text)?, folder)
     }
+
+    /// DHCP on an interface.
+    pub fn segment(&self, interface: &str) -> &Dhcp {
+        self.segments.get(interface).unwrap_or(&self.dhcp)
+    }
 }
 
 impl Paths {
@@ -98,39 +111,13 @@ pub struct Paths {
     pub run: PathBuf,
 }
 
-/// DHCP.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dhcp {
-    /// How to behave beside other servers.
-    pub mode: DhcpMode,
-    /// First and last address to lease; the upper half of the interface's network if absent.
-    pub pool: Option<(Ipv4Addr, Ipv4Addr)>,
-    /// How long a lease lasts.
-    pub lease_time: Duration,
-    /// Gateway to announce; none if absent.
-    pub gateway: Option<Ipv4Addr>,
-    /// DNS servers to announce; none if empty.
-    pub dns: Vec<Ipv4Addr>,
-}
-
-/// How DHCP behaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DhcpMode {
-    /// Full where nobody else answers, proxy beside another server, decided again for ever.
-    Auto,
-    /// Leases addresses, whoever else does.
-    Full,
-    /// Adds boot information to another server's leases.
-    Proxy,
-    /// Silent.
-    Off,
-}
-
 /// Ports; 0 lets the kernel choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ports {
     /// DHCP server, UDP.
     pub dhcp: u16,
+    /// PXE boot server, UDP: where firmware asks again beside another DHCP server.
+    pub pxe: u16,
     /// TFTP, UDP.
     pub tftp: u16,
     /// SNTP, UDP.

@@ -5,22 +5,23 @@
 //! promises nothing. Promises go to [`commit`], which makes them durable before it sends them.
 
 mod answer;
+mod beside;
 mod card;
 mod commit;
+mod encore;
+mod networks;
 mod outbox;
 mod socket;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use pxe::Mac;
-use pxe::dhcp::{Heard, Network, probe};
-use pxe::lease::Table;
+use pxe::dhcp::{Heard, probe};
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 use tracing::{debug, debug_span, info, warn};
@@ -29,9 +30,8 @@ use self::answer::{Around, Lines, Now, Segment, tell};
 use self::card::CardSocket;
 use self::commit::{Committer, Promises};
 use self::outbox::Outbox;
-use crate::config::DhcpMode;
+use crate::config::{Dhcp, Reservation, Subnet};
 use crate::leases::Log;
-use crate::network::watch::Watch;
 use crate::network::{Files, Interface, Sightings};
 
 /// Port of DHCP clients.
@@ -40,28 +40,22 @@ const CLIENT_PORT: u16 = 68;
 const SERVER_PORT: u16 = 67;
 /// Packets that are answered in one round, before anything else gets its turn.
 const ROUND: usize = 128;
-/// Largest pool that is chosen without being asked for: a thousand PCs.
-const POOL: u32 = 1024;
-/// Shortest lease. Clients renew at half of it, and firmware does not renew at all while it loads.
-const SHORTEST_LEASE: u64 = 120;
 
 /// What the site wants.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How to behave beside other servers.
-    pub mode: DhcpMode,
-    /// First and last address to lease; the upper half of the interface's network if absent.
-    pub pool: Option<(Ipv4Addr, Ipv4Addr)>,
-    /// How long a lease lasts.
-    pub lease_time: Duration,
-    /// Gateway to announce; none if absent.
-    pub gateway: Option<Ipv4Addr>,
-    /// DNS servers to announce; none if empty.
-    pub dns: Vec<Ipv4Addr>,
+    /// The interfaces to serve, and how.
+    pub segments: Vec<(Interface, Dhcp)>,
+    /// Networks behind relays.
+    pub subnets: Vec<Subnet>,
+    /// Addresses that belong to certain cards.
+    pub reservations: Vec<Reservation>,
     /// Whether to announce ourselves as a time server.
     pub ntp: bool,
     /// Port of the server, 67.
     pub port: u16,
+    /// Port of the PXE boot server, 4011.
+    pub pxe_port: u16,
     /// Port of the plain HTTP server, for boot scripts and loaders.
     pub http_port: u16,
     /// File that remembers leases.
@@ -82,40 +76,29 @@ struct Bound {
     server: std::net::UdpSocket,
     /// Hears what other servers tell their clients; `None` where another program keeps the port to itself.
     client: Option<std::net::UdpSocket>,
+    /// Hears firmware that asks again beside another server; `None` where another program keeps the port to itself.
+    pxe: Option<std::net::UdpSocket>,
     card: Option<CardSocket>,
     started: Instant,
 }
 
-/// Binds a socket on every interface and reads the lease log. Needs privileges; wants no runtime.
-pub fn bind(
-    settings: &Settings,
-    interfaces: &[Interface],
-    files: Arc<dyn Files>,
-    sightings: Arc<dyn Sightings>,
-) -> Result<Listener> {
+/// Binds sockets on every interface and reads the lease log. Needs privileges; wants no runtime.
+pub fn bind(settings: &Settings, files: Arc<dyn Files>, sightings: Arc<dyn Sightings>) -> Result<Listener> {
     let log = Log::open(&settings.leases)?;
-    let mut segments = Vec::new();
-    for interface in interfaces {
-        segments.push(bind_segment(settings, interface, &log)?);
-    }
-    if let Some((first, last)) = settings.pool {
-        let fits = |bound: &Bound| bound.segment.interface.contains(first) && bound.segment.interface.contains(last);
-        if first > last || !segments.iter().any(fits) {
-            bail!(
-                "the DHCP pool {first} to {last} is on no network of the served interfaces; move it, or leave it out"
-            );
-        }
-    }
+    let segments = networks::segments(settings, &log)?;
     Ok(Listener {
-        segments,
+        segments: segments
+            .into_iter()
+            .map(|segment| bind_segment(settings, segment))
+            .collect::<Result<_>>()?,
         log,
         files,
         sightings,
     })
 }
 
-fn bind_segment(settings: &Settings, interface: &Interface, log: &Log) -> Result<Bound> {
-    let name = &interface.name;
+fn bind_segment(settings: &Settings, segment: Segment) -> Result<Bound> {
+    let name = &segment.interface.name;
     let server = socket::bind(name, settings.port, false).with_context(|| {
         format!(
             "binding UDP port {} on {name}; is another DHCP server running here?",
@@ -125,63 +108,24 @@ fn bind_segment(settings: &Settings, interface: &Interface, log: &Log) -> Result
     let client = socket::bind(name, CLIENT_PORT, true)
         .inspect_err(|error| warn!(%name, %error, "cannot listen to other DHCP servers' answers"))
         .ok();
-    let card = CardSocket::open(interface.index)
+    let pxe = socket::bind(name, settings.pxe_port, false)
+        .inspect_err(|error| {
+            let port = settings.pxe_port;
+            warn!(%name, port, %error, "UEFI machines beside another DHCP server may not start: they ask at this port");
+        })
+        .ok();
+    let card = CardSocket::open(segment.interface.index)
         .inspect_err(|error| warn!(%name, %error, "cannot send to single cards, so all answers are broadcast"))
         .ok();
     let started = Instant::now();
     Ok(Bound {
-        segment: segment(settings, interface, log),
+        segment,
         server,
         client,
+        pxe,
         card,
         started,
     })
-}
-
-fn segment(settings: &Settings, interface: &Interface, log: &Log) -> Segment {
-    let (first, last) = settings
-        .pool
-        .filter(|(first, _)| interface.contains(*first))
-        .unwrap_or_else(|| default_pool(interface));
-    let ours = [interface.address, interface.broadcast()];
-    let others = settings.gateway.iter().chain(&settings.dns).copied();
-    let mut table = Table::new(first, last, &ours.into_iter().chain(others).collect::<Vec<_>>());
-    log.leases().for_each(|lease| table.restore(lease));
-    let network = Network {
-        server: interface.address,
-        mask: interface.mask(),
-        broadcast: interface.broadcast(),
-        gateway: settings.gateway.filter(|gateway| interface.contains(*gateway)),
-        dns: settings.dns.clone(),
-        ntp: if settings.ntp { vec![interface.address] } else { vec![] },
-    };
-    let mut probe: [u8; 6] = rand::random();
-    // A locally administered address of one card (IEEE 802): no maker has given it to anybody.
-    probe[0] = (probe[0] | 2) & !1;
-    Segment {
-        interface: interface.clone(),
-        network,
-        server: pxe::bootfile::Server {
-            address: interface.address,
-            http_port: settings.http_port,
-        },
-        table,
-        pool: (first, last),
-        watch: Watch::new(settings.mode, interface.address, Duration::ZERO),
-        lease_time: u32::try_from(settings.lease_time.as_secs().max(SHORTEST_LEASE)).unwrap_or(u32::MAX),
-        probe: Mac(probe),
-        promises: Vec::new(),
-        noticed: BTreeMap::new(),
-    }
-}
-
-/// The upper half of the interface's network, at most [`POOL`] addresses: people number by hand from below.
-fn default_pool(interface: &Interface) -> (Ipv4Addr, Ipv4Addr) {
-    let broadcast = u32::from(interface.broadcast());
-    let size = broadcast - (u32::from(interface.address) & u32::from(interface.mask()));
-    let last = broadcast.saturating_sub(1);
-    let first = last.saturating_sub((size / 2).min(POOL).saturating_sub(1));
-    (Ipv4Addr::from(first), Ipv4Addr::from(last))
 }
 
 impl Listener {
@@ -213,26 +157,35 @@ async fn serve(
         mut segment,
         server,
         client,
+        pxe,
         card,
         started,
     } = bound;
     let out = server.try_clone().context("sharing the DHCP socket")?;
     let outbox = Arc::new(Outbox::new(out, card, segment.network.server));
     let server = UdpSocket::from_std(server).context("handing the DHCP socket to the runtime")?;
-    let client = client
-        .map(UdpSocket::from_std)
-        .transpose()
-        .context("handing the DHCP socket to the runtime")?;
+    let shared = |socket: Option<std::net::UdpSocket>| {
+        let socket = socket.map(UdpSocket::from_std).transpose();
+        socket.context("handing the DHCP socket to the runtime")
+    };
+    let (client, pxe) = (shared(client)?, shared(pxe)?);
     let around = Around {
         files: &*files,
         sightings: &*sightings,
         lines: &lines,
     };
     let mut buffer = vec![0; 2048];
-    segment.report(&around);
-    info!(segment = %segment.in_words(), "serving DHCP");
+    for network in [&segment].into_iter().chain(&segment.relayed) {
+        network.report(&around);
+        info!(segment = %network.in_words(), "serving DHCP");
+    }
     loop {
-        let wake = tokio::time::Instant::from_std(started + segment.watch.next());
+        let next = segment
+            .encores
+            .next()
+            .unwrap_or(Duration::MAX)
+            .min(segment.watch.next());
+        let wake = tokio::time::Instant::from_std(started + next);
         tokio::select! {
             ready = server.readable() => {
                 ready.context("waiting for DHCP packets")?;
@@ -241,7 +194,11 @@ async fn serve(
             }
             ready = readable(client.as_ref()) => {
                 ready.context("waiting for other servers' DHCP packets")?;
-                overhear(client.as_ref(), &mut segment, &around, &mut buffer, started);
+                overhear(client.as_ref(), &outbox, &mut segment, &around, &mut buffer, started);
+            }
+            ready = readable(pxe.as_ref()) => {
+                ready.context("waiting for PXE packets")?;
+                answer_again(pxe.as_ref(), &mut segment, &around, &mut buffer, started);
             }
             () = tokio::time::sleep_until(wake) => {
                 let (wants_probe, news) = segment.watch.tick(started.elapsed());
@@ -251,6 +208,9 @@ async fn serve(
                 }
                 tell(&segment, &around, news);
                 segment.report(&around);
+                while let Some(answer) = segment.encores.take_due(started.elapsed()) {
+                    outbox.send(&answer);
+                }
             }
         }
     }
@@ -326,9 +286,10 @@ fn now(started: Instant) -> Now {
     }
 }
 
-/// Hears what other servers tell their clients.
+/// Hears what other servers tell their clients, and says again what goes with it.
 fn overhear(
     client: Option<&UdpSocket>,
+    outbox: &Outbox,
     segment: &mut Segment,
     around: &Around<'_>,
     buffer: &mut [u8],
@@ -338,10 +299,17 @@ fn overhear(
     for _ in 0..ROUND {
         match client.try_recv_from(buffer) {
             Ok((length, _)) => {
-                if let Ok(heard) = Heard::parse(&buffer[..length]) {
-                    around.sightings.overheard(&heard);
-                    let news = segment.watch.heard(&heard, started.elapsed());
-                    tell(segment, around, news);
+                let Ok(heard) = Heard::parse(&buffer[..length]) else {
+                    continue;
+                };
+                around.sightings.overheard(&heard);
+                let news = segment.watch.heard(&heard, started.elapsed());
+                tell(segment, around, news);
+                if heard.leases
+                    && heard.server != segment.network.server
+                    && let Some(encore) = segment.encores.take_heard(heard.xid)
+                {
+                    outbox.send(&encore);
                 }
             }
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => {}
@@ -350,33 +318,38 @@ fn overhear(
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn interface(address: [u8; 4], prefix: u8) -> Interface {
-        Interface {
-            name: "br0".into(),
-            index: 2,
-            address: address.into(),
-            prefix,
-            mac: None,
+/// Answers firmware that has its address from another server and asks here what to boot.
+fn answer_again(
+    pxe: Option<&UdpSocket>,
+    segment: &mut Segment,
+    around: &Around<'_>,
+    buffer: &mut [u8],
+    started: Instant,
+) {
+    let Some(pxe) = pxe else { return };
+    for _ in 0..ROUND {
+        let (length, peer) = match pxe.try_recv_from(buffer) {
+            Ok((length, SocketAddr::V4(peer))) => (length, peer),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Ok(_) | Err(_) => continue,
+        };
+        let packet = &buffer[..length];
+        let _span = span(packet, peer.into(), segment).entered();
+        match beside::boot_server(segment, around, packet, peer, now(started)) {
+            Ok(Some(answer)) => {
+                metrics::counter!("gleaner_dhcp_answers_total", "kind" => "boot-server").increment(1);
+                debug!(to = %peer, "answered as boot server");
+                // PXE 2.1, 2.4.5: the answer goes to the port that was asked from.
+                if let Err(error) = pxe.try_send_to(&answer, peer.into()) {
+                    metrics::counter!("gleaner_dhcp_unsent_total").increment(1);
+                    debug!(%peer, %error, "could not send");
+                }
+            }
+            Ok(None) => metrics::counter!("gleaner_dhcp_silences_total").increment(1),
+            Err(unusable) => {
+                metrics::counter!("gleaner_dhcp_unusable_total", "why" => unusable.word()).increment(1);
+                debug!(%unusable, "not answered");
+            }
         }
-    }
-
-    #[test]
-    fn the_pool_is_the_upper_half_of_the_network_and_not_larger_than_it_makes_sense() {
-        let pool = |address, prefix| default_pool(&interface(address, prefix));
-        assert_eq!(
-            pool([10, 77, 0, 1], 24),
-            ([10, 77, 0, 128].into(), [10, 77, 0, 254].into())
-        );
-        assert_eq!(
-            pool([10, 77, 0, 1], 16),
-            ([10, 77, 251, 255].into(), [10, 77, 255, 254].into())
-        );
-        assert_eq!(pool([10, 77, 0, 1], 29), ([10, 77, 0, 4].into(), [10, 77, 0, 6].into()));
-        let (first, last) = pool([10, 77, 0, 1], 32);
-        assert!(first <= last || Table::new(first, last, &[]).usage() == (0, 0));
     }
 }

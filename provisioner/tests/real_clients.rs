@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, unshare};
-use provisioner::config::{DhcpMode, Share};
+use provisioner::config::{Dhcp, DhcpMode, Share};
 use provisioner::network::{Content, Ended, Fetch, FetchProgress, Files, Notice, Sighting, Sightings, interfaces};
 use provisioner::{dhcp, ntp, tftp};
 use pxe::Mac;
@@ -153,19 +153,26 @@ fn words(output: &Output) -> String {
 fn with_server(state: &Path, stories: impl FnOnce() + Send) -> Arc<Core> {
     let core = Arc::new(Core::default());
     let (files, sightings): (Arc<dyn Files>, Arc<dyn Sightings>) = (Arc::new(Loaders), core.clone());
-    let settings = dhcp::Settings {
+    let served = interfaces(&["s0".into()], &[]).unwrap();
+    let how = Dhcp {
         mode: DhcpMode::Full,
         pool: None,
         lease_time: Duration::from_hours(1),
         gateway: Some(Ipv4Addr::new(10, 77, 0, 254)),
         dns: vec![],
+        check: true,
+    };
+    let settings = dhcp::Settings {
+        segments: served.into_iter().map(|interface| (interface, how.clone())).collect(),
+        subnets: vec![],
+        reservations: vec![],
         ntp: true,
         port: 67,
+        pxe_port: 4011,
         http_port: 8080,
         leases: state.join("leases"),
     };
-    let served = interfaces(&["s0".into()]).unwrap();
-    let dhcp = dhcp::bind(&settings, &served, files.clone(), sightings.clone()).unwrap();
+    let dhcp = dhcp::bind(&settings, files.clone(), sightings.clone()).unwrap();
     let asked = tftp::Settings {
         port: 69,
         http_port: 8080,

@@ -5,7 +5,7 @@
 //! costs only itself, and keeps as bytes what has to go back as it came.
 
 mod heard;
-mod reply;
+pub(crate) mod reply;
 
 pub use heard::{Heard, probe};
 pub use reply::{Destination, Network, Reply, ReplyKind, Terms};
@@ -26,6 +26,11 @@ const SNAME: std::ops::Range<usize> = 44..108;
 const FILE: std::ops::Range<usize> = 108..236;
 /// Bytes of a host name worth keeping: a label of DNS is no longer.
 const HOST_NAME: usize = 63;
+
+/// `PXE_BOOT_ITEM`, inside option 43 (PXE 2.1, table 2-1).
+pub(crate) const BOOT_ITEM: u8 = 71;
+/// Link selection, inside option 82 (RFC 3527, 3).
+const LINK_SELECTION: u8 = 5;
 
 /// What a client wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +78,8 @@ pub struct Request {
     pub client_id: Vec<u8>,
     /// Option 97, to go back as it came (PXE 2.1).
     pub machine_id: Vec<u8>,
+    /// Option 43's item 71: the boot server and layer that a PXE client has chosen (PXE 2.1, table 2-1).
+    pub boot_item: Option<[u8; 4]>,
     /// Option 82, to go back as it came (RFC 3046).
     pub relay_agent: Vec<u8>,
 }
@@ -171,9 +178,28 @@ impl Request {
             host_name: options.host_name,
             client_id: options.client_id,
             machine_id: options.machine_id,
+            boot_item: item(&options.vendor, BOOT_ITEM).and_then(|item| item.try_into().ok()),
             relay_agent: options.relay_agent,
         })
     }
+
+    /// The network that the client is on, where its relay says that it is another than the relay's own
+    /// (RFC 3527, link selection).
+    pub fn link_selection(&self) -> Option<Ipv4Addr> {
+        item(&self.relay_agent, LINK_SELECTION).and_then(address)
+    }
+}
+
+/// An item of an option that holds options.
+fn item(mut rest: &[u8], wanted: u8) -> Option<&[u8]> {
+    while let [code, length, tail @ ..] = rest {
+        let value = tail.get(..usize::from(*length))?;
+        if *code == wanted {
+            return Some(value);
+        }
+        rest = &tail[value.len()..];
+    }
+    None
 }
 
 /// Microsoft's clients, and ROMs made after them, send this field with the lower byte first: nobody asks for hours, so
@@ -210,6 +236,7 @@ struct Options {
     user_class: Vec<u8>,
     architectures: Vec<u8>,
     ipxe: Vec<u8>,
+    vendor: Vec<u8>,
     overload: u8,
 }
 
@@ -243,6 +270,7 @@ impl Options {
                 OptionCode::ClientIdentifier => keep_bytes(&mut self.client_id, data),
                 OptionCode::ClientMachineIdentifier => keep_bytes(&mut self.machine_id, data),
                 OptionCode::RelayAgentInformation => keep_bytes(&mut self.relay_agent, data),
+                OptionCode::VendorExtensions => keep_bytes(&mut self.vendor, data),
                 OptionCode::ClassIdentifier => keep_bytes(&mut self.vendor_class, data),
                 OptionCode::UserClass => keep_bytes(&mut self.user_class, data),
                 OptionCode::ClientSystemArchitecture => keep_bytes(&mut self.architectures, data),

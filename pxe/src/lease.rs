@@ -46,6 +46,9 @@ pub enum Refusal {
     /// It is somebody else's.
     #[error("that address is in use")]
     Taken,
+    /// Another address is kept for this client.
+    #[error("another address is reserved for this client")]
+    Reserved,
     /// What is left is for known machines.
     #[error("no address is left for unknown machines")]
     Full,

@@ -6,6 +6,7 @@
 //!
 //! - [`client`]: who asks. The options of a request become a small struct of enums, once, at the door.
 //! - [`dhcp`]: requests and replies on the wire, and where RFC 2131 sends a reply.
+//! - [`proxy`]: boot information beside another DHCP server's leases, in the dialects that firmware understands.
 //! - [`lease`]: which address belongs to whom.
 //! - [`bootfile`]: what a client is to load next; the only place with file names.
 //! - [`ipxe`]: boot scripts, a struct a template.
@@ -17,6 +18,7 @@ pub mod dhcp;
 pub mod ipxe;
 pub mod lease;
 mod mac;
+pub mod proxy;
 pub mod tftp;
 
 pub use mac::{BadMac, Mac};

@@ -32,9 +32,10 @@ fn meaning(config: &Config) -> Meaning {
     Meaning {
         site: config.site.clone(),
         interfaces: config.interfaces.clone(),
-        dhcp: format!("{:?}", config.dhcp.mode).to_lowercase(),
+        dhcp: dhcp(config),
         ports: BTreeMap::from([
             ("dhcp", ports.dhcp),
+            ("pxe", ports.pxe),
             ("tftp", ports.tftp),
             ("ntp", ports.ntp),
             ("http", ports.http),
@@ -49,6 +50,19 @@ fn meaning(config: &Config) -> Meaning {
             .collect(),
         auto_approve: config.rules.iter().map(|rule| rule.name.clone()).collect(),
     }
+}
+
+/// Modes, and what is not the usual.
+fn dhcp(config: &Config) -> String {
+    let mut words = vec![config.dhcp.mode.word().to_owned()];
+    let segments = config.segments.iter();
+    words.extend(segments.map(|(name, dhcp)| format!("{name} {}", dhcp.mode.word())));
+    let subnets = config.subnets.iter();
+    words.extend(subnets.map(|subnet| format!("{}/{} {}", subnet.network, subnet.prefix, subnet.dhcp.mode.word())));
+    if !config.reservations.is_empty() {
+        words.push(format!("{} reserved", config.reservations.len()));
+    }
+    words.join(", ")
 }
 
 fn in_words(meaning: &Meaning) -> String {

@@ -65,6 +65,34 @@ fn a_mistake_is_named_with_its_option() {
     refused("sight = \"x\"", "sight");
     refused("[dhcp]\nmode = \"loud\"", "loud");
     refused("[dhcp]\npool = \"192.0.2.9-192.0.2.1\"", "dhcp.pool");
+    refused(
+        "interfaces = [\"eth0\"]\n[segments.eth1]\nmode = \"off\"",
+        "segments.eth1",
+    );
+    refused("[segments.eth1]\npool = \"all\"", "segments.eth1.pool");
+    refused("[[subnets]]\nnetwork = \"198.51.100.7/24\"", "198.51.100.7/24");
+    refused(
+        "[[subnets]]\nnetwork = \"198.51.100.0/24\"\npool = \"192.0.2.1-192.0.2.9\"",
+        "pool",
+    );
+    refused(
+        "[[subnets]]\nnetwork = \"198.51.100.0/24\"\n[[subnets]]\nnetwork = \"198.51.100.128/25\"",
+        "overlaps",
+    );
+    let reserved = |mac: &str, address: &str, name: &str| {
+        format!("[[reservations]]\nmac = \"{mac}\"\naddress = \"{address}\"\nname = \"{name}\"\n")
+    };
+    let printer = reserved("52:54:00:12:34:56", "192.0.2.20", "printer");
+    refused(&reserved("52:54:00", "192.0.2.20", "printer"), "52:54:00");
+    refused(&reserved("52:54:00:12:34:56", "192.0.2.20", "The Printer"), "host name");
+    refused(
+        &format!("{printer}{}", reserved("52-54-00-12-34-56", "192.0.2.21", "other")),
+        "two addresses",
+    );
+    refused(
+        &format!("{printer}{}", reserved("52:54:00:12:34:57", "192.0.2.20", "other")),
+        "two cards",
+    );
     refused("[nodes]\nheartbeat = \"often\"", "nodes.heartbeat");
     refused("[nodes]\nheartbeat = \"20s\"\nlost_after = \"5s\"", "nodes.lost_after");
     refused("[nodes]\nname = \"Node ##\"", "nodes.name");
@@ -80,6 +108,23 @@ fn a_mistake_is_named_with_its_option() {
     refused("default_profile = \"b\"\n[profiles.a]", "profiles.b");
     refused("[[auto_approve]]\nname = \"r\"\nprofile = \"b\"", "profiles.b");
     refused("ram_kernel_args = \"a\\nb\"", "ram_kernel_args");
+}
+
+#[test]
+fn a_section_of_an_interface_says_only_what_differs() {
+    let text = "[dhcp]\nlease_time = \"1h\"\ndns = [\"192.0.2.53\"]\n[segments.\"eth0.10\"]\nmode = \"proxy\"\n\
+                [[subnets]]\nnetwork = \"198.51.100.0/24\"\nlease_time = \"2h\"";
+    let config = parse(text).unwrap();
+    let vlan = config.segment("eth0.10");
+    assert_eq!((vlan.mode, vlan.lease_time), (DhcpMode::Proxy, Duration::from_hours(1)));
+    assert_eq!(vlan.dns, config.dhcp.dns);
+    assert_eq!(config.segment("eth0"), &config.dhcp);
+    let subnet = &config.subnets[0];
+    assert_eq!(
+        (subnet.dhcp.mode, subnet.dhcp.lease_time),
+        (DhcpMode::Auto, Duration::from_hours(2))
+    );
+    assert_eq!(subnet.dhcp.dns, config.dhcp.dns);
 }
 
 #[test]

@@ -3,16 +3,17 @@
 //! said with the name of its option.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use super::written::{self, Written};
-use super::{Config, Dhcp, DhcpMode, Limits, Log, LogFormat, Nodes, Paths, Ports, Profile, Share};
+use super::{Config, Limits, Log, LogFormat, Nodes, Paths, Ports, Profile, Share};
 use crate::disks::{Choose, DiskRule};
 use crate::rules::{Conditions, Rule};
+
+mod networks;
 
 /// The serial line for machines without a screen, the screen for everybody else; few kernel messages between
 /// what node-init writes large; and a root file system that may fill more than half of the RAM, or a machine with too
@@ -28,9 +29,6 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 const LOST_AFTER: Duration = Duration::from_secs(45);
 /// A slow disk checks itself, grows its file system and starts libvirt in a few minutes; software-virtualized in ten.
 const FIRST_BOOT: Duration = Duration::from_mins(20);
-/// Long enough that a node keeps its address over a lunch break of the server, short enough that strangers'
-/// addresses come back the same day.
-const LEASE_TIME: Duration = Duration::from_hours(4);
 
 /// A thousand PCs that are switched on together fetch in turns; each tries again.
 const TFTP: Share = Share {
@@ -58,12 +56,17 @@ pub(super) fn validate(written: Written, folder: &Path) -> Result<Config> {
         profiles.contains_key(&default_profile),
         "default_profile: there is no [profiles.{default_profile}]"
     );
+    let interfaces = written.interfaces.unwrap_or_default();
+    let dhcp = networks::dhcp("dhcp", &written.dhcp, None)?;
     let rules = written.auto_approve.into_iter().map(|rule| self::rule(rule, &profiles));
     Ok(Config {
         site: written.site.unwrap_or_else(|| "Gleaner".into()),
         paths: paths(written.paths, folder),
-        interfaces: written.interfaces.unwrap_or_default(),
-        dhcp: dhcp(&written.dhcp)?,
+        segments: networks::segments(&written.segments, &dhcp, &interfaces)?,
+        subnets: networks::subnets(&written.subnets, &dhcp)?,
+        reservations: networks::reservations(written.reservations)?,
+        interfaces,
+        dhcp,
         ports: ports(&written.ports),
         ntp: written.ntp.unwrap_or(true),
         limits: limits(&written.limits)?,
@@ -102,29 +105,6 @@ fn paths(written: written::Paths, folder: &Path) -> Paths {
     }
 }
 
-fn dhcp(written: &written::Dhcp) -> Result<Dhcp> {
-    Ok(Dhcp {
-        mode: match written.mode {
-            None | Some(written::Mode::Auto) => DhcpMode::Auto,
-            Some(written::Mode::Full) => DhcpMode::Full,
-            Some(written::Mode::Proxy) => DhcpMode::Proxy,
-            Some(written::Mode::Off) => DhcpMode::Off,
-        },
-        pool: written.pool.as_deref().map(pool).transpose()?,
-        lease_time: time("dhcp.lease_time", written.lease_time.as_deref(), LEASE_TIME)?,
-        gateway: written.gateway,
-        dns: written.dns.clone().unwrap_or_default(),
-    })
-}
-
-fn pool(text: &str) -> Result<(Ipv4Addr, Ipv4Addr)> {
-    let bounds = text.split_once('-').and_then(|(first, last)| {
-        let bounds: (Ipv4Addr, Ipv4Addr) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-        (bounds.0 <= bounds.1).then_some(bounds)
-    });
-    bounds.with_context(|| format!("dhcp.pool: {text:?} is not like \"192.0.2.100-192.0.2.200\""))
-}
-
 fn limits(written: &written::Limits) -> Result<Limits> {
     let share = |option: &str, total: Option<usize>, each: Option<usize>, default: Share| {
         let share = Share {
@@ -147,6 +127,7 @@ fn limits(written: &written::Limits) -> Result<Limits> {
 fn ports(written: &written::Ports) -> Ports {
     Ports {
         dhcp: written.dhcp.unwrap_or(67),
+        pxe: written.pxe.unwrap_or(4011),
         tftp: written.tftp.unwrap_or(69),
         ntp: written.ntp.unwrap_or(123),
         http: written.http.unwrap_or(8080),

@@ -19,6 +19,9 @@ pub(super) struct Written {
     pub(super) default_profile: Option<String>,
     pub(super) paths: Paths,
     pub(super) dhcp: Dhcp,
+    pub(super) segments: BTreeMap<String, Dhcp>,
+    pub(super) subnets: Vec<Subnet>,
+    pub(super) reservations: Vec<Reservation>,
     pub(super) ports: Ports,
     pub(super) limits: Limits,
     pub(super) nodes: Nodes,
@@ -36,7 +39,7 @@ pub(super) struct Paths {
     pub(super) run: Option<PathBuf>,
 }
 
-/// `[dhcp]`
+/// `[dhcp]`, `[segments.INTERFACE]`
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Dhcp {
@@ -45,6 +48,29 @@ pub(super) struct Dhcp {
     pub(super) lease_time: Option<String>,
     pub(super) gateway: Option<Ipv4Addr>,
     pub(super) dns: Option<Vec<Ipv4Addr>>,
+    pub(super) check: Option<bool>,
+}
+
+/// `[[subnets]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Subnet {
+    pub(super) network: String,
+    pub(super) interface: Option<String>,
+    pub(super) mode: Option<Mode>,
+    pub(super) pool: Option<String>,
+    pub(super) lease_time: Option<String>,
+    pub(super) gateway: Option<Ipv4Addr>,
+    pub(super) dns: Option<Vec<Ipv4Addr>>,
+}
+
+/// `[[reservations]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reservation {
+    pub(super) mac: String,
+    pub(super) address: Ipv4Addr,
+    pub(super) name: Option<String>,
 }
 
 /// `dhcp.mode`
@@ -62,6 +88,7 @@ pub(super) enum Mode {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Ports {
     pub(super) dhcp: Option<u16>,
+    pub(super) pxe: Option<u16>,
     pub(super) tftp: Option<u16>,
     pub(super) ntp: Option<u16>,
     pub(super) http: Option<u16>,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a packet is answered: bytes in, bytes and a destination out, silence is a value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,13 +10,18 @@ use pxe::bootfile::{self, Bootfile};
 use pxe::client::Client;
 use pxe::dhcp::{Destination, Kind, Network, Reply, ReplyKind, Request, Terms, Unusable};
 use pxe::lease::{Refusal, Table};
+use pxe::proxy::Dialects;
 
+use super::beside;
+use super::encore::Encores;
+use crate::config::Reservation;
 use crate::leases::Record;
-use crate::network::watch::{News, Watch};
+use crate::network::watch::{Manner, News, Watch};
 use crate::network::{Advice, Answered, Asked, Files, Interface, Notice, SegmentNow, Sighting, Sightings};
 
-/// A segment that we serve.
+/// A segment that we serve, or a network behind relays that stand on one.
 pub(super) struct Segment {
+    /// The interface; for a network behind relays what an interface of ours would be there.
     pub(super) interface: Interface,
     pub(super) network: Network,
     /// Where clients find our scripts and loaders.
@@ -29,6 +34,14 @@ pub(super) struct Segment {
     pub(super) lease_time: u32,
     /// The card that does not exist, in whose name we probe.
     pub(super) probe: Mac,
+    /// Cards that always have the same address.
+    pub(super) reserved: HashMap<Mac, Reservation>,
+    /// Which firmware understands what, beside another server.
+    pub(super) dialects: Dialects,
+    /// Offers that will be said again.
+    pub(super) encores: Encores,
+    /// Networks behind relays that reach us here.
+    pub(super) relayed: Vec<Segment>,
     /// Promises that must be durable before the answers go out.
     pub(super) promises: Vec<Record>,
     /// When a notice of a kind was given last: a flood of packets is no flood of notices.
@@ -90,29 +103,62 @@ pub(super) fn answer(
         // Our own question, which the kernel lets us hear too.
         return Ok(None);
     }
-    let advice = around.sightings.asked(&asked(segment, &request));
-    notice_foreign_choice(segment, around, &request, now);
-    if !segment.watch.may_lease() || !segment.serves(request.giaddr) {
+    let Some(at) = segment.place(&request) else {
+        asked(segment, around, &request, Some(request.giaddr));
+        stranded(segment, around, &request, now.unix);
         return Ok(None);
+    };
+    let Some(relayed) = at.checked_sub(1) else {
+        return Ok(answer_here(segment, around, &request, now));
+    };
+    let behind = &mut segment.relayed[relayed];
+    let (_, news) = behind.watch.tick(now.running);
+    tell(behind, around, news);
+    let answer = answer_here(behind, around, &request, now);
+    segment.promises.append(&mut behind.promises);
+    Ok(answer)
+}
+
+/// Answers a client of this very network.
+fn answer_here(segment: &mut Segment, around: &Around<'_>, request: &Request, now: Now) -> Option<Outgoing> {
+    let advice = asked(segment, around, request, None);
+    notice_foreign_choice(segment, around, request, now);
+    if request.kind == Kind::Discover {
+        segment.watch.asked(now.running);
     }
-    let boot = choose(segment, around, &request.client, advice);
-    let outcome = decide(segment, around, &request, now.unix);
-    sight(segment, around, &request, &outcome, &boot, now.unix);
-    Ok(reply(segment, &request, &outcome, &boot))
+    match segment.watch.manner() {
+        Manner::Silent => None,
+        Manner::Proxy => beside::answer(segment, around, request, advice, now),
+        Manner::Lease => {
+            let boot = choose(segment, around, &request.client, advice);
+            let outcome = decide(segment, around, request, now.unix);
+            sight(segment, around, request, &outcome, &boot, now.unix);
+            reply(segment, request, &outcome, &boot)
+        }
+    }
+}
+
+/// A relay asks for a network that nobody has configured: somebody waits there in vain.
+fn stranded(segment: &mut Segment, around: &Around<'_>, request: &Request, now: u64) {
+    let detail = format!(
+        "a relay at {} asks for machines on a network that is not configured; add its network to [[subnets]]",
+        request.giaddr
+    );
+    segment.notice(around, "relay-unknown", detail, now);
 }
 
 /// What a client is to load: the loader that is known to suit it, else the first of its ladder that is there.
-fn choose(segment: &Segment, around: &Around<'_>, client: &Client, advice: Advice) -> Bootfile {
+pub(super) fn choose(segment: &Segment, around: &Around<'_>, client: &Client, advice: Advice) -> Bootfile {
     if advice.leave {
         return Bootfile::Nothing;
     }
     bootfile::choose(client, &segment.server, advice.loader, |file| around.files.has(file))
 }
 
-/// What a packet says, for the record of who boots how.
-fn asked<'a>(segment: &'a Segment, request: &'a Request) -> Asked<'a> {
+/// Tells of a packet for the record of who boots how, and hears what the record advises.
+pub(super) fn asked(segment: &Segment, around: &Around<'_>, request: &Request, stranded: Option<Ipv4Addr>) -> Advice {
     let taken = Some(request.ciaddr).filter(|address| !address.is_unspecified());
-    Asked {
+    around.sightings.asked(&Asked {
         client: &request.client,
         interface: &segment.interface.name,
         kind: request.kind,
@@ -120,20 +166,22 @@ fn asked<'a>(segment: &'a Segment, request: &'a Request) -> Asked<'a> {
         secs: request.secs,
         address: taken.or(request.requested),
         chosen: request.server,
-        stranded: (!segment.serves(request.giaddr)).then_some(request.giaddr),
-    }
+        stranded,
+    })
 }
 
 /// What another server or its client tells about itself, in words for the list of events.
-pub(super) fn tell(segment: &Segment, around: &Around<'_>, news: Option<News>) {
-    let Some(news) = news else { return };
-    let kind = match news {
-        News::Alone => "dhcp-alone",
-        News::Beside(_) => "dhcp-beside",
-    };
-    let detail = segment.in_words();
-    around.sightings.notice(Notice { kind, detail });
-    segment.report(around);
+pub(super) fn tell(segment: &Segment, around: &Around<'_>, news: impl IntoIterator<Item = News>) {
+    for news in news {
+        let kind = match news {
+            News::Alone => "dhcp-alone",
+            News::Beside(_) => "dhcp-beside",
+            News::ClaimsPxe(_) => "dhcp-claims-pxe",
+        };
+        let detail = segment.in_words();
+        around.sightings.notice(Notice { kind, detail });
+        segment.report(around);
+    }
 }
 
 impl Segment {
@@ -147,8 +195,10 @@ impl Segment {
             address: self.interface.address,
             prefix: self.interface.prefix,
             company: self.watch.company(),
-            serves: self.watch.may_lease(),
+            serves: self.watch.manner() != Manner::Silent,
         });
+        let leases = if self.watch.may_lease() { 1.0 } else { 0.0 };
+        metrics::gauge!("gleaner_dhcp_leasing", "network" => self.interface.name.to_string()).set(leases);
         let words: Vec<&str> = lines.values().map(|(words, _)| words.as_str()).collect();
         let ok = lines.values().all(|(_, ok)| *ok);
         around.sightings.service("dhcp", words.join("; "), ok);
@@ -160,6 +210,9 @@ impl Segment {
         let (first, last) = self.pool;
         let Interface { name, address, .. } = &self.interface;
         let doing = self.watch.in_words();
+        if !self.watch.may_lease() {
+            return format!("{name} {address}, {doing}");
+        }
         format!("{name} {address}, {doing}; {held} of {all} addresses from {first} to {last} are held")
     }
 
@@ -172,9 +225,37 @@ impl Segment {
         }
     }
 
-    /// Packets come from this segment, or through a relay that stands on it.
-    fn serves(&self, giaddr: Ipv4Addr) -> bool {
-        giaddr.is_unspecified() || self.interface.contains(giaddr)
+    /// Whether an address is on this network.
+    pub(super) fn serves(&self, address: Ipv4Addr) -> bool {
+        self.interface.contains(address)
+    }
+
+    /// The network of an address: this one, or one behind a relay.
+    pub(super) fn of_address(&mut self, address: Ipv4Addr) -> Option<&mut Self> {
+        if self.serves(address) {
+            return Some(self);
+        }
+        self.relayed.iter_mut().find(|behind| behind.serves(address))
+    }
+
+    /// Where the sender of a packet is: 0 is here, then come the networks behind relays. `None` where a relay speaks
+    /// for a network that is none of ours.
+    fn place(&self, request: &Request) -> Option<usize> {
+        let network = |address: Ipv4Addr| {
+            let behind = || self.relayed.iter().position(|behind| behind.serves(address));
+            if self.serves(address) {
+                Some(0)
+            } else {
+                behind().map(|at| at + 1)
+            }
+        };
+        if request.giaddr.is_unspecified() {
+            // Who renews does so past the relay; who has an address from elsewhere is told so here.
+            return Some(network(request.ciaddr).unwrap_or(0));
+        }
+        // Answers leave for the relay, so it must be on a network of ours even where it names another for its client.
+        let relay = network(request.giaddr)?;
+        request.link_selection().map_or(Some(relay), network)
     }
 }
 
@@ -193,6 +274,9 @@ fn decide(segment: &mut Segment, around: &Around<'_>, request: &Request, now: u6
     let known = around.sightings.is_known(mac);
     match request.kind {
         Kind::Discover => {
+            if let Some(reserved) = segment.reserved.get(&mac) {
+                return Outcome::Offer(reserved.address);
+            }
             if let Some(address) = segment.table.offer(mac, known, request.requested, now) {
                 return Outcome::Offer(address);
             }
@@ -201,10 +285,14 @@ fn decide(segment: &mut Segment, around: &Around<'_>, request: &Request, now: u6
         }
         Kind::Request => confirm(segment, request, known, now),
         Kind::Decline => {
-            if let Some(address) = request.requested
-                && segment.table.decline(mac, address, now)
-            {
+            let Some(address) = request.requested else {
+                return Outcome::Silence;
+            };
+            let declined = segment.table.decline(mac, address, now);
+            if declined {
                 segment.promises.push(Record::Freed(address));
+            }
+            if declined || segment.reserved.get(&mac).is_some_and(|own| own.address == address) {
                 let detail = format!(
                     "{mac} found {address} in use by somebody else on {}; look for a PC with a fixed address in the pool",
                     segment.interface.name
@@ -246,6 +334,14 @@ fn confirm(segment: &mut Segment, request: &Request, known: bool, now: u64) -> O
         // Its answer would leave the segment for an address that anybody can write into a packet.
         return Outcome::Silence;
     }
+    if let Some(reserved) = segment.reserved.get(&mac) {
+        // Nothing to write down: the configuration knows.
+        return if address == reserved.address {
+            Outcome::Ack(address)
+        } else {
+            Outcome::Nak(Refusal::Reserved)
+        };
+    }
     match segment.table.bind(mac, known, address, segment.lease_time.into(), now) {
         Ok(lease) => {
             segment.promises.push(Record::Bound(lease));
@@ -277,16 +373,7 @@ fn sight(segment: &mut Segment, around: &Around<'_>, request: &Request, outcome:
         Outcome::Silence if request.kind == Kind::Discover => (Answered::NoAddress, None),
         Outcome::Silence => return,
     };
-    let told = match boot {
-        Bootfile::Nothing => String::new(),
-        Bootfile::Tftp(file) => (*file).to_owned(),
-        Bootfile::Url(url) => url.clone(),
-        Bootfile::Missing { why } => {
-            let detail = format!("{} wants to boot: {why}", request.client.mac);
-            segment.notice(around, "no-loader", detail, now);
-            why.clone()
-        }
-    };
+    let told = told(segment, around, request, boot, now);
     let interface = segment.interface.name.clone();
     around.sightings.seen(Sighting {
         client: request.client,
@@ -295,6 +382,20 @@ fn sight(segment: &mut Segment, around: &Around<'_>, request: &Request, outcome:
         address,
         told,
     });
+}
+
+/// What a client is told to load, for a person.
+pub(super) fn told(segment: &mut Segment, around: &Around<'_>, request: &Request, boot: &Bootfile, now: u64) -> String {
+    match boot {
+        Bootfile::Nothing => String::new(),
+        Bootfile::Tftp(file) => (*file).to_owned(),
+        Bootfile::Url(url) => url.clone(),
+        Bootfile::Missing { why } => {
+            let detail = format!("{} wants to boot: {why}", request.client.mac);
+            segment.notice(around, "no-loader", detail, now);
+            why.clone()
+        }
+    }
 }
 
 fn reply(segment: &Segment, request: &Request, outcome: &Outcome, boot: &Bootfile) -> Option<Outgoing> {
@@ -312,12 +413,19 @@ fn reply(segment: &Segment, request: &Request, outcome: &Outcome, boot: &Bootfil
         }
         Outcome::Silence => return None,
     };
+    let mut network = std::borrow::Cow::Borrowed(&segment.network);
+    if network.gateway.is_none() && !request.giaddr.is_unspecified() && segment.serves(request.giaddr) {
+        // A relay is a router on its client's network: without one the client could not reach us.
+        network.to_mut().gateway = Some(request.giaddr);
+    }
+    let reserved = segment.reserved.get(&request.client.mac);
     let reply = Reply {
         kind,
         address,
         terms,
-        network: &segment.network,
+        network: &network,
         boot,
+        host_name: reserved.and_then(|own| own.name.as_deref()).unwrap_or_default(),
         message,
     };
     Some(Outgoing {

@@ -52,11 +52,19 @@ impl Interface {
 }
 
 /// The interfaces named in `wanted`, each of which must be there and have an address; all that look like a network
-/// of PCs if `wanted` is empty.
-pub fn interfaces(wanted: &[String]) -> Result<Vec<Interface>> {
+/// of PCs if `wanted` is empty, and those that are `mentioned` elsewhere, whatever they look like.
+pub fn interfaces(wanted: &[String], mentioned: &[&str]) -> Result<Vec<Interface>> {
     let mut found = present()?;
     if wanted.is_empty() {
-        found.retain(|name, _| !GUESTS.iter().any(|guest| name.starts_with(guest)));
+        if let Some(absent) = mentioned.iter().find(|name| !found.contains_key(**name)) {
+            bail!(
+                "the interface {absent} of [segments] is not up, or has no IPv4 address; give it a fixed one, or leave \
+                 its section out"
+            );
+        }
+        found.retain(|name, _| {
+            mentioned.contains(&name.as_str()) || !GUESTS.iter().any(|guest| name.starts_with(guest))
+        });
         if found.is_empty() {
             bail!("no interface is up with an IPv4 address; give the one that the PCs are on a fixed address");
         }

@@ -129,22 +129,30 @@ fn bind_dhcp(
     files: &Arc<dyn Files>,
     sightings: &Arc<dyn Sightings>,
 ) -> Result<Option<dhcp::Listener>> {
-    if config.dhcp.mode == DhcpMode::Off {
+    let modes = config.segments.values().chain([&config.dhcp]).map(|dhcp| dhcp.mode);
+    if modes.into_iter().all(|mode| mode == DhcpMode::Off) {
         return Ok(None);
     }
-    let interfaces = interfaces(&config.interfaces)?;
+    let named: Vec<&str> = config.segments.keys().map(String::as_str).collect();
+    let mut segments: Vec<_> = interfaces(&config.interfaces, &named)?
+        .into_iter()
+        .map(|interface| {
+            let dhcp = config.segment(&interface.name).clone();
+            (interface, dhcp)
+        })
+        .collect();
+    segments.retain(|(_, dhcp)| dhcp.mode != DhcpMode::Off);
     let settings = dhcp::Settings {
-        mode: config.dhcp.mode,
-        pool: config.dhcp.pool,
-        lease_time: config.dhcp.lease_time,
-        gateway: config.dhcp.gateway,
-        dns: config.dhcp.dns.clone(),
+        segments,
+        subnets: config.subnets.clone(),
+        reservations: config.reservations.clone(),
         ntp: config.ntp,
         port: config.ports.dhcp,
+        pxe_port: config.ports.pxe,
         http_port: config.ports.http,
         leases: config.paths.state.join(LEASES),
     };
-    dhcp::bind(&settings, &interfaces, files.clone(), sightings.clone()).map(Some)
+    dhcp::bind(&settings, files.clone(), sightings.clone()).map(Some)
 }
 
 /// Keeps what was bound, or the reason why not, with the program that has the port.

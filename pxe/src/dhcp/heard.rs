@@ -21,6 +21,10 @@ pub struct Heard {
     pub xid: u32,
     /// Whether it gives, or takes away, addresses: a server that only adds boot information does not.
     pub leases: bool,
+    /// Whether it is an offer: the packet in which a server says all that it says.
+    pub offers: bool,
+    /// Whether it calls itself a PXE server (option 60): UEFI then asks it, and nobody else, what to boot.
+    pub pxe: bool,
 }
 
 impl Heard {
@@ -44,6 +48,8 @@ impl Heard {
             client: hardware_address(&message),
             xid: message.xid(),
             leases,
+            offers: options.message_type == Some(2),
+            pxe: options.vendor_class.starts_with(b"PXEClient"),
         })
     }
 }
@@ -58,7 +64,8 @@ pub fn probe(mac: Mac, xid: u32) -> Vec<u8> {
     // The fixed part has nothing that could fail to encode.
     let _ = message.encode(&mut Encoder::new(&mut bytes));
     bytes.extend([u8::from(OptionCode::MessageType), 1, 1]);
-    bytes.extend([u8::from(OptionCode::ParameterRequestList), 3, 1, 3, 6]);
+    // Some servers say of option 60 only to those who ask that they have it.
+    bytes.extend([u8::from(OptionCode::ParameterRequestList), 4, 1, 3, 6, 60]);
     bytes.push(u8::from(OptionCode::End));
     bytes.resize(300, 0);
     bytes

@@ -67,6 +67,8 @@ pub struct Reply<'a> {
     pub network: &'a Network,
     /// What to load next.
     pub boot: &'a Bootfile,
+    /// Name that the client is to take; empty where it has none of us.
+    pub host_name: &'a str,
     /// Why it is refused, for the client's log; empty otherwise.
     pub message: &'a str,
 }
@@ -113,19 +115,7 @@ impl Reply<'_> {
 
     /// The bytes of this reply to `request`.
     pub fn encode(&self, request: &Request) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(576);
-        let mut encoder = Encoder::new(&mut bytes);
-        // Encoding fails only where an option is too long for its length byte; long ones are split here, and the
-        // fixed part has no options. Should it fail all the same, a short packet is ignored by its reader.
-        let _ = self.header(request).encode(&mut encoder);
-        for (code, value) in self.options(request) {
-            let _ = encode_long_opt_bytes(OptionCode::from(code), &value, &mut encoder);
-        }
-        bytes.push(u8::from(OptionCode::End));
-        if bytes.len() < SHORTEST {
-            bytes.resize(SHORTEST, 0);
-        }
-        bytes
+        write(&self.header(request), &self.options(request))
     }
 
     fn header(&self, request: &Request) -> Message {
@@ -135,25 +125,14 @@ impl Reply<'_> {
             // broadcast the DHCPNAK to the client".
             flags |= 0x8000;
         }
-        let unspecified = Ipv4Addr::UNSPECIFIED;
         // RFC 2131, table 3: 'ciaddr' of the request comes back in an ACK only.
         let ciaddr = if self.kind == ReplyKind::Ack {
             request.ciaddr
         } else {
-            unspecified
+            Ipv4Addr::UNSPECIFIED
         };
-        let mut message = Message::new_with_id(
-            request.xid,
-            ciaddr,
-            self.address,
-            unspecified,
-            request.giaddr,
-            &request.client.mac.0,
-        );
-        message
-            .set_opcode(Opcode::BootReply)
-            .set_htype(HType::Eth)
-            .set_flags(Flags::from(flags));
+        let mut message = header(request, flags);
+        message.set_ciaddr(ciaddr).set_yiaddr(self.address);
         match self.boot {
             Bootfile::Tftp(file) => {
                 message.set_siaddr(self.network.server).set_fname(file.as_bytes());
@@ -186,13 +165,7 @@ impl Reply<'_> {
             // PXE 2.1, table 2-3: the identifier comes back as it was sent.
             options.push((97, request.machine_id.clone()));
         }
-        // RFC 6842, 3: "If the 'client identifier' option is present in a message received from a client, the
-        // server MUST return the 'client identifier' option, unaltered, in its response message."
-        options.push((61, request.client_id.clone()));
-        // RFC 3046, 2.2: the server "SHALL echo the entire contents of the Relay Agent Information option in all
-        // replies", as the last one.
-        options.push((82, request.relay_agent.clone()));
-        options.retain(|(_, value)| !value.is_empty());
+        echoes(request, &mut options);
         options
     }
 
@@ -209,6 +182,7 @@ impl Reply<'_> {
         options.push((3, addresses(self.network.gateway.as_slice())));
         options.push((6, addresses(&self.network.dns)));
         options.push((42, addresses(&self.network.ntp)));
+        options.push((12, self.host_name.as_bytes().to_vec()));
     }
 
     fn boot_options(&self, request: &Request, options: &mut Vec<(u8, Vec<u8>)>) {
@@ -235,4 +209,42 @@ impl Reply<'_> {
             options.push((67, file.as_bytes().to_vec()));
         }
     }
+}
+
+/// The fixed part of every reply to `request`.
+pub(crate) fn header(request: &Request, flags: u16) -> Message {
+    let none = Ipv4Addr::UNSPECIFIED;
+    let mut message = Message::new_with_id(request.xid, none, none, none, request.giaddr, &request.client.mac.0);
+    message
+        .set_opcode(Opcode::BootReply)
+        .set_htype(HType::Eth)
+        .set_flags(Flags::from(flags));
+    message
+}
+
+/// What goes back as it came, behind all other options.
+pub(crate) fn echoes(request: &Request, options: &mut Vec<(u8, Vec<u8>)>) {
+    // RFC 6842, 3: "If the 'client identifier' option is present in a message received from a client, the
+    // server MUST return the 'client identifier' option, unaltered, in its response message."
+    options.push((61, request.client_id.clone()));
+    // RFC 3046, 2.2: the server "SHALL echo the entire contents of the Relay Agent Information option in all
+    // replies", as the last one.
+    options.push((82, request.relay_agent.clone()));
+}
+
+/// A packet of a fixed part and options; empty options are left out.
+pub(crate) fn write(header: &Message, options: &[(u8, Vec<u8>)]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(576);
+    let mut encoder = Encoder::new(&mut bytes);
+    // Encoding fails only where an option is too long for its length byte; long ones are split here, and the
+    // fixed part has no options. Should it fail all the same, a short packet is ignored by its reader.
+    let _ = header.encode(&mut encoder);
+    for (code, value) in options.iter().filter(|(_, value)| !value.is_empty()) {
+        let _ = encode_long_opt_bytes(OptionCode::from(*code), value, &mut encoder);
+    }
+    bytes.push(u8::from(OptionCode::End));
+    if bytes.len() < SHORTEST {
+        bytes.resize(SHORTEST, 0);
+    }
+    bytes
 }

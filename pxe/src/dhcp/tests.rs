@@ -89,6 +89,7 @@ fn reply<'a>(kind: ReplyKind, network: &'a Network, boot: &'a Bootfile) -> Reply
         terms,
         network,
         boot,
+        host_name: "",
         message,
     }
 }
@@ -386,7 +387,9 @@ fn another_server_is_heard() {
             server: SERVER,
             client: Some(request.client.mac),
             xid: request.xid,
-            leases: true
+            leases: true,
+            offers: true,
+            pxe: false
         }
     );
     // A proxy offers no address.

@@ -65,7 +65,7 @@ fn segment() -> Segment {
         dns: vec![],
         ntp: vec![],
     };
-    let mut watch = Watch::new(DhcpMode::Auto, SERVER, Duration::ZERO);
+    let mut watch = Watch::new(DhcpMode::Auto, &[SERVER], Duration::ZERO);
     watch.tick(LATER);
     Segment {
         interface,
@@ -79,6 +79,10 @@ fn segment() -> Segment {
         watch,
         lease_time: 3600,
         probe: Mac([2, 9, 9, 9, 9, 9]),
+        reserved: HashMap::new(),
+        dialects: Dialects::default(),
+        encores: Encores::default(),
+        relayed: Vec::new(),
         promises: Vec::new(),
         noticed: BTreeMap::new(),
     }
@@ -283,6 +287,7 @@ fn another_server_ends_leasing_at_once() {
     let chosen = [(50, &[10, 77, 0, 9][..]), (54, &OTHER.octets())];
     assert_eq!(ask(&mut segment, &core, &packet(3, mac(2), NOBODY, &chosen), 1), None);
     assert_eq!(*core.noticed.lock().unwrap(), ["dhcp-beside"]);
+    assert!(segment.in_words().contains("10.77.0.254"), "{}", segment.in_words());
     assert_eq!(ask(&mut segment, &core, &packet(1, mac(3), NOBODY, &[]), 2), None);
     assert_eq!(
         ask(&mut segment, &core, &packet(3, mac(1), address, &[]), 2),
@@ -329,5 +334,8 @@ fn what_we_send_is_recognised_as_ours() {
     let (mut segment, core) = (segment(), Core::default());
     let offer = ask(&mut segment, &core, &packet(1, mac(1), NOBODY, &[]), 0).unwrap();
     let heard = Heard::parse(&offer.bytes).unwrap();
-    assert_eq!(segment.watch.heard(&heard, LATER), None);
+    assert_eq!(segment.watch.heard(&heard, LATER), []);
 }
+
+mod beside;
+mod relays;
