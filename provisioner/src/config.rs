@@ -82,6 +82,17 @@ impl Config {
         validate::validate(toml::from_str(text)?, folder)
     }
 
+    /// Whether any network is served by DHCP.
+    pub fn serves_dhcp(&self) -> bool {
+        let mut networks = self.segments.values().chain([&self.dhcp]);
+        networks.any(|dhcp| dhcp.mode != DhcpMode::Off)
+    }
+
+    /// Interfaces that have a section of their own.
+    pub fn mentioned(&self) -> Vec<&str> {
+        self.segments.keys().map(String::as_str).collect()
+    }
+
     /// DHCP on an interface.
     pub fn segment(&self, interface: &str) -> &Dhcp {
         self.segments.get(interface).unwrap_or(&self.dhcp)

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::firewall::{Door, Protocol, closed_by_iptables, closed_by_nft};
 use super::server::{Facts, Port};
-use crate::config::{Config, DhcpMode};
+use crate::config::Config;
 use crate::network::interfaces;
 use crate::serve::holder;
 
@@ -19,10 +19,11 @@ const PROGRAM: &str = "/proc/self/exe";
 pub fn look(config: &Config, running: bool, now: i64) -> Facts {
     let ports = ports(config);
     let wanted: Vec<(Protocol, u16)> = ports.iter().map(|port| (port.protocol, port.number)).collect();
-    let no_interface = match config.dhcp.mode {
-        DhcpMode::Off => None,
-        _ => interfaces(&config.interfaces).err().map(|error| format!("{error:#}")),
-    };
+    let no_interface = config
+        .serves_dhcp()
+        .then(|| interfaces(&config.interfaces, &config.mentioned()).err())
+        .flatten()
+        .map(|error| format!("{error:#}"));
     Facts {
         running,
         ports,
@@ -39,12 +40,8 @@ pub fn look(config: &Config, running: bool, now: i64) -> Facts {
 
 fn ports(config: &Config) -> Vec<Port> {
     let needed = [
-        (
-            "DHCP",
-            Protocol::Udp,
-            config.ports.dhcp,
-            config.dhcp.mode != DhcpMode::Off,
-        ),
+        ("DHCP", Protocol::Udp, config.ports.dhcp, config.serves_dhcp()),
+        ("PXE boot server", Protocol::Udp, config.ports.pxe, config.serves_dhcp()),
         ("TFTP", Protocol::Udp, config.ports.tftp, true),
         ("HTTP", Protocol::Tcp, config.ports.http, true),
         ("API", Protocol::Tcp, config.ports.api, true),

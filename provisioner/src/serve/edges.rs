@@ -129,12 +129,10 @@ fn bind_dhcp(
     files: &Arc<dyn Files>,
     sightings: &Arc<dyn Sightings>,
 ) -> Result<Option<dhcp::Listener>> {
-    let modes = config.segments.values().chain([&config.dhcp]).map(|dhcp| dhcp.mode);
-    if modes.into_iter().all(|mode| mode == DhcpMode::Off) {
+    if !config.serves_dhcp() {
         return Ok(None);
     }
-    let named: Vec<&str> = config.segments.keys().map(String::as_str).collect();
-    let mut segments: Vec<_> = interfaces(&config.interfaces, &named)?
+    let mut segments: Vec<_> = interfaces(&config.interfaces, &config.mentioned())?
         .into_iter()
         .map(|interface| {
             let dhcp = config.segment(&interface.name).clone();
