@@ -2,8 +2,9 @@
 //! What the journeys of virtual PCs have in common: the images of `make images`, an operator with an SSH key, and how
 //! long things may take.
 
+use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
@@ -117,31 +118,40 @@ impl Journey {
 
     /// Runs a program on a node as its operator does: SSH, with the key that the configuration names.
     pub fn ssh(&self, node: &NodeSummary, script: &str) -> Result<String> {
+        self.lab.space().run_program(&mut self.ssh_command(node, script)?)
+    }
+
+    /// Copies a file of this machine onto a node; folders are made.
+    pub fn copy(&self, node: &NodeSummary, from: &Path, to: &str) -> Result<()> {
+        let mut command = self.ssh_command(node, &format!("install -D /dev/stdin {to}"))?;
+        let file = File::open(from).with_context(|| format!("opening {}", from.display()))?;
+        let output = self
+            .lab
+            .space()
+            .run(|| command.stdin(file).output())?
+            .context("running ssh")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "copying {}: {}", from.display(), said.trim());
+        Ok(())
+    }
+
+    fn ssh_command(&self, node: &NodeSummary, script: &str) -> Result<Command> {
         let address = node.address.as_deref().context("the node has no address")?;
         let address = address.split([':', '/']).next().unwrap_or(address);
         let mut command = Command::new("ssh");
-        command.args([
-            "-o",
+        for option in [
             "StrictHostKeyChecking=no",
-            "-o",
             "UserKnownHostsFile=/dev/null",
-            "-o",
             "LogLevel=ERROR",
-        ]);
-        command.args([
-            "-o",
             "BatchMode=yes",
-            "-o",
             "ConnectTimeout=20",
-            "-o",
             "ServerAliveInterval=20",
-        ]);
-        command
-            .arg("-i")
-            .arg(&self.ssh_key)
-            .arg(format!("root@{address}"))
-            .arg(script);
-        self.lab.space().run_program(&mut command)
+        ] {
+            command.args(["-o", option]);
+        }
+        command.arg("-i").arg(&self.ssh_key);
+        command.arg(format!("root@{address}")).arg(script);
+        Ok(command)
     }
 
     /// The same, again and again until it succeeds.

@@ -9,3 +9,4 @@ mod bad_machines;
 mod journey_bios;
 mod journey_uefi;
 mod power_cuts;
+mod service;
