@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use provisioner_api::{Life, ServiceStatus};
+use provisioner_api::{Finding, Life, ServiceStatus};
 use tokio::sync::broadcast;
 
 use crate::config::Config;
@@ -22,12 +22,13 @@ use crate::tls::ServerKey;
 
 mod boots;
 mod doctor;
+mod enrol;
 mod machine;
 mod operator;
 mod view;
 
 pub use boots::{Fetched, keep_lessons};
-pub use machine::Who;
+pub use machine::{Choice, Who};
 pub use operator::Command;
 
 /// News that a slow reader of [`App::subscribe`] may lag behind before it loses some and must look at everything
@@ -51,6 +52,8 @@ pub struct App {
     pub memory: Memory,
     /// The segments that are served, by interface.
     pub segments: Mutex<BTreeMap<Arc<str>, SegmentNow>>,
+    /// What kept machines from arriving at the last look.
+    pub troubles: Mutex<Vec<Finding>>,
     /// The server's key, its pin.
     pub key: ServerKey,
     /// Each service as it is now; every edge keeps its own line up to date with [`App::report`].
@@ -130,6 +133,7 @@ impl App {
             journal: Journal::default(),
             memory: Memory::new(lessons),
             segments: Mutex::default(),
+            troubles: Mutex::default(),
             key,
             services,
             started: now,
@@ -180,7 +184,9 @@ impl From<RegistryError> for AppError {
             RegistryError::Refused(_) | RegistryError::NameTaken(_) | RegistryError::TooMany => {
                 Self::Refused(error.to_string())
             }
-            RegistryError::UnknownKey(_) | RegistryError::WrongLife => Self::Forbidden(error.to_string()),
+            RegistryError::UnknownKey(_) | RegistryError::WrongLife | RegistryError::NotLetIn => {
+                Self::Forbidden(error.to_string())
+            }
             RegistryError::Full => Self::Full,
             RegistryError::Document(_) | RegistryError::Migration(_) | RegistryError::Database(_) => {
                 Self::Internal(error.into())

@@ -3,6 +3,7 @@
 //!
 //! DHCP, TFTP and HTTP carry its answer and never second-guess it, however often firmware asks.
 
+use crate::enrol::Admission;
 use crate::lifecycle::State;
 
 /// What a machine is to boot.
@@ -12,6 +13,8 @@ pub enum Boot {
     Discover,
     /// Its own disk.
     LocalDisk,
+    /// A menu: its own disk after a while, or the RAM environment if somebody wants that.
+    Ask,
     /// Nothing: the server cannot serve it yet, and the machine's screen says what a person has to do.
     Stop {
         /// What is missing and what to do.
@@ -25,6 +28,7 @@ impl Boot {
         match self {
             Self::Discover => "discover",
             Self::LocalDisk => "local-disk",
+            Self::Ask => "ask",
             Self::Stop { .. } => "stop",
         }
     }
@@ -35,8 +39,10 @@ impl Boot {
 pub enum Card<'a> {
     /// A node in this state.
     Of(&'a State),
-    /// Nobody's, or perhaps several nodes' ([`crate::identity`] decides once node-init has looked closer).
-    Unknown,
+    /// Several nodes' that want different things ([`crate::identity`] decides once node-init has looked closer).
+    Shared,
+    /// Nobody's.
+    Unknown(Admission),
 }
 
 /// Decides what boots.
@@ -44,7 +50,10 @@ pub enum Card<'a> {
 /// `ram_problem` is the reason why there is no RAM environment to boot; `None` when there is one.
 pub fn decide(card: Card<'_>, ram_problem: Option<&str>) -> Boot {
     let wants_ram = match card {
-        Card::Unknown => true,
+        Card::Shared | Card::Unknown(Admission::Enrol | Admission::Through(_)) => true,
+        // A stranger that we could not serve is not stopped on its way to its own disk.
+        Card::Unknown(Admission::Ask) if ram_problem.is_none() => return Boot::Ask,
+        Card::Unknown(Admission::Ask | Admission::Ignore) => false,
         Card::Of(state) => match state {
             State::Enrolled
             | State::Approved { .. }

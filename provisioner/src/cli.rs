@@ -16,6 +16,7 @@ use crate::config::Config;
 
 pub mod check;
 pub mod doctor;
+pub mod enrol;
 mod handover;
 pub mod image;
 pub mod init;
@@ -51,6 +52,9 @@ pub enum Command {
     /// See and steer machines
     #[command(subcommand)]
     Node(Node),
+    /// Let batches of unknown machines in, beside another DHCP server
+    #[command(subcommand)]
+    Enrol(Enrol),
     /// Import and list node images and RAM environments
     #[command(subcommand)]
     Image(Image),
@@ -147,6 +151,46 @@ pub struct Approve {
     /// Do not ask, whatever lies on the disk
     #[arg(long, short)]
     pub yes: bool,
+}
+
+/// What can be asked of enrolment windows.
+#[derive(Debug, Subcommand)]
+pub enum Enrol {
+    /// Open a window: unknown machines come in by themselves while it is open
+    Open(OpenWindow),
+    /// List windows, the newest first
+    List,
+    /// Close a window before its time
+    Close {
+        /// Its number
+        id: i64,
+    },
+}
+
+/// What a window may say.
+#[derive(Debug, Args)]
+pub struct OpenWindow {
+    /// How long it stays open: 30m, 2h, 1d
+    #[arg(long = "for", value_name = "TIME", default_value = "2h")]
+    pub time: String,
+    /// How many machines it lets in
+    #[arg(long, default_value_t = 30)]
+    pub max: u32,
+    /// Only cards whose address begins so: 00:1b:21
+    #[arg(long)]
+    pub mac_prefix: Option<String>,
+    /// Only machines that ask through this relay
+    #[arg(long)]
+    pub relay: Option<std::net::Ipv4Addr>,
+    /// Only machines at this switch port, as the relay names it (option 82)
+    #[arg(long)]
+    pub port: Option<String>,
+    /// A label for its nodes; may be given several times
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<String>,
+    /// What its nodes become where their approval does not say otherwise
+    #[arg(long)]
+    pub profile: Option<String>,
 }
 
 /// What can be asked of images.

@@ -6,6 +6,7 @@
 //! Nothing here opens a socket or looks at the network; what a value means is decided where it is used.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -59,6 +60,8 @@ pub struct Config {
     pub default_profile: String,
     /// Rules that approve without a person, in the order of the file; the first that fits decides.
     pub rules: Vec<Rule>,
+    /// What unknown machines get.
+    pub enrolment: Enrolment,
     /// Logging.
     pub log: Log,
 }
@@ -193,6 +196,37 @@ pub struct Profile {
     pub role: String,
     /// Time servers besides the provisioner.
     pub ntp: Vec<String>,
+}
+
+/// What machines get that nobody knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enrolment {
+    /// Everywhere else.
+    pub unknown: Unknown,
+    /// On certain segments.
+    pub segments: Vec<(Place, Unknown)>,
+}
+
+/// What a machine gets that nobody knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// It comes in where nobody else answers DHCP, and is asked where somebody does.
+    Auto,
+    /// It comes in.
+    Enrol,
+    /// A menu that goes on to its own disk.
+    Ask,
+    /// Nothing.
+    Ignore,
+}
+
+/// A segment, as the file names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// By the server's interface.
+    Interface(String),
+    /// By the network behind a relay: its address and the bits of its network part.
+    Network(Ipv4Addr, u8),
 }
 
 /// Logging.

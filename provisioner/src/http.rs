@@ -12,6 +12,7 @@
 
 mod boot;
 mod doctor;
+mod enrol;
 mod extract;
 mod files;
 pub mod gate;
@@ -234,6 +235,8 @@ fn operator_routes() -> OpenApiRouter<Web> {
         .routes(routes!(operator::images))
         .routes(routes!(doctor::findings))
         .routes(routes!(doctor::sightings))
+        .routes(routes!(enrol::windows, enrol::open))
+        .routes(routes!(enrol::close))
 }
 
 /// What only the command line on this machine may ask: it names folders of this machine and hands out tokens.

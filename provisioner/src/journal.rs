@@ -63,6 +63,10 @@ pub struct Card {
     pub client: Client,
     /// Its IP address.
     pub address: Option<Ipv4Addr>,
+    /// The relay that it asked through last.
+    pub relay: Option<Ipv4Addr>,
+    /// The switch port that the relay named.
+    pub port: Option<String>,
     /// Its starts, oldest first.
     pub attempts: VecDeque<Attempt>,
 }
@@ -97,6 +101,10 @@ impl Journal {
         let boots = client.speaker != Speaker::System || client.quirk.is_some();
         self.with(client.mac, Some(asked), now, |card| {
             card.interface = Arc::clone(asked.interface);
+            if boots {
+                card.relay = asked.relay;
+                card.port = crate::enrol::port(asked.relay_agent);
+            }
             if boots || card.attempts.is_empty() {
                 card.client = *client;
             }
@@ -280,6 +288,8 @@ impl Card {
             times: 0,
             client: *asked.client,
             address: None,
+            relay: None,
+            port: None,
             attempts: VecDeque::new(),
         }
     }

@@ -9,6 +9,7 @@ pub mod config;
 pub mod dhcp;
 pub mod disks;
 pub mod doctor;
+pub mod enrol;
 pub mod events;
 pub mod http;
 pub mod identity;

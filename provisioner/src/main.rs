@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use provisioner::cli::{Arguments, Command, check, doctor, image, init, node, status, token};
+use provisioner::cli::{Arguments, Command, check, doctor, enrol, image, init, node, status, token};
 use provisioner::config::Config;
 use provisioner::serve;
 
@@ -29,6 +29,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         Command::CheckConfig => check::run(&load()?, json),
         Command::Init(what) => init::run(&load()?, what),
         Command::Node(command) => node::run(&load()?, command, json),
+        Command::Enrol(command) => enrol::run(&load()?, command, json),
         Command::Image(command) => image::run(&load()?, command, json),
         Command::Token(command) => token::run(&load()?, command, json),
         Command::Status => status::run(&load()?, json),

@@ -25,10 +25,14 @@ const FORGET_AFTER: i64 = 30 * 24 * 3_600_000;
 /// The server must have listened this long before it holds a machine's silence against it.
 const LISTENED: i64 = 24 * 3_600_000;
 
+/// Looks between two examinations of machines on their way: silence is told in tens of seconds.
+const EXAMINE: u32 = 5;
+
 /// Looks at the clock until the server stops.
 pub async fn run(app: Arc<App>, stop: CancellationToken) -> Result<()> {
     let mut pace = tokio::time::interval(PACE);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looks = 0_u32;
     loop {
         tokio::select! {
             _ = pace.tick() => {}
@@ -36,6 +40,10 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) -> Result<()> {
         }
         let now = jiff::Timestamp::now().as_millisecond();
         app.presence.tick(now);
+        looks = looks.wrapping_add(1);
+        if looks.is_multiple_of(EXAMINE) {
+            app.examine(now);
+        }
         let app = Arc::clone(&app);
         // What is due is written to the disk; a disk that is full gets another chance in a second.
         tokio::task::spawn_blocking(move || look(&app, now)).await?;

@@ -71,6 +71,10 @@ pub struct Asked<'a> {
     pub address: Option<Ipv4Addr>,
     /// The server whose offer it takes.
     pub chosen: Option<Ipv4Addr>,
+    /// The relay that passed it on.
+    pub relay: Option<Ipv4Addr>,
+    /// What the relay says of where it came from (option 82), raw.
+    pub relay_agent: &'a [u8],
     /// A relay whose network is none that we serve: the packet is not answered.
     pub stranded: Option<Ipv4Addr>,
 }
@@ -97,6 +101,15 @@ pub struct SegmentNow {
     pub company: Company,
     /// Whether machines get a loader from us there.
     pub serves: bool,
+}
+
+impl SegmentNow {
+    /// Whether an address is on it.
+    pub fn contains(&self, address: Ipv4Addr) -> bool {
+        let host_bits = 32 - u32::from(self.prefix.min(32));
+        let mask = u32::MAX.checked_shl(host_bits).unwrap_or(0);
+        (u32::from(address) ^ u32::from(self.address)) & mask == 0
+    }
 }
 
 /// Who else answers DHCP on a segment.

@@ -13,6 +13,7 @@ use provisioner_api::{ComputeReport, EventEntry, Inventory, Life};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 
+use crate::enrol::Window;
 use crate::lifecycle::Refused;
 
 mod apply;
@@ -22,9 +23,11 @@ mod node;
 mod register;
 mod secrets;
 mod store;
+mod windows;
 
 pub use node::{Keys, Node, Outline, Start};
-pub use register::MAX_UNAPPROVED;
+pub use register::{Door, MAX_UNAPPROVED};
+pub use windows::Ticket;
 
 use index::Index;
 use store::Document;
@@ -43,6 +46,7 @@ const CACHE_PAGES: i64 = 512;
 pub struct Registry {
     db: Mutex<Connection>,
     index: RwLock<Index>,
+    windows: RwLock<Vec<Window>>,
 }
 
 /// A line for the list of events.
@@ -85,6 +89,11 @@ pub enum RegistryError {
     /// Too many machines wait for approval.
     #[error("{MAX_UNAPPROVED} machines wait for approval already; approve or reject some first")]
     TooMany,
+    /// Nobody has let the machine in.
+    #[error(
+        "nobody has let this machine in: open an enrolment window (provisioner enrol open), or choose to join in its start menu"
+    )]
+    NotLetIn,
     /// Another node or token has the name.
     #[error("the name {0} is taken")]
     NameTaken(String),
@@ -129,16 +138,20 @@ impl Registry {
         let migrations = Migrations::new(vec![
             M::up(include_str!("registry/schema.sql")),
             M::up(include_str!("registry/lessons.sql")),
+            M::up(include_str!("registry/windows.sql")),
         ]);
         migrations.to_latest(&mut db).map_err(RegistryError::Migration)?;
         let mut index = Index::default();
         for node in store::load_nodes(&db)? {
             index.put(Arc::new(node));
         }
-        Ok(Self {
+        let registry = Self {
             db: Mutex::new(db),
             index: RwLock::new(index),
-        })
+            windows: RwLock::default(),
+        };
+        registry.read_windows()?;
+        Ok(registry)
     }
 
     /// A node by id.

@@ -85,6 +85,22 @@ impl Way {
     }
 }
 
+/// Ask who stands before an unknown machine whether it may join; its own disk is next if nobody presses a key.
+#[derive(Clone, Debug, Template)]
+#[template(path = "ask.ipxe", escape = "none")]
+pub struct Ask {
+    /// Who the server is, for the screen.
+    pub server: Ipv4Addr,
+    /// What the server calls this machine, for the screen.
+    pub machine: Text,
+    /// Seconds until it goes on to its own disk.
+    pub wait: u32,
+    /// URL of the script that starts its own disk.
+    pub disk: Word,
+    /// URL of the script that lets it join.
+    pub join: Word,
+}
+
 /// Say why this machine does not go on, wait, and ask again.
 #[derive(Clone, Debug, Template)]
 #[template(path = "stop.ipxe", escape = "none")]
@@ -191,6 +207,13 @@ impl LocalDisk {
     }
 }
 
+impl Ask {
+    /// The script.
+    pub fn render(&self) -> String {
+        render(self)
+    }
+}
+
 impl Stop {
     /// The script.
     pub fn render(&self) -> String {
@@ -274,6 +297,18 @@ mod tests {
         };
         // What stands behind an exit is never reached.
         assert!(!script.render().contains("sanboot"));
+    }
+
+    #[test]
+    fn ask_goes_on_to_the_disk_unless_somebody_wants_otherwise() {
+        let script = Ask {
+            server: Ipv4Addr::new(10, 77, 0, 1),
+            machine: Text::new("52:54:00:77:00:01"),
+            wait: 10,
+            disk: word(&format!("{SCRIPT}&choice=disk")),
+            join: word(&format!("{SCRIPT}&choice=enrol")),
+        };
+        expect_file!["testdata/ask.ipxe"].assert_eq(&script.render());
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod capsule;
 mod doctor;
+mod enrolment;
 mod event;
 mod image;
 mod inventory;
@@ -19,6 +20,7 @@ mod report;
 
 pub use capsule::{Capsule, CapsuleFile};
 pub use doctor::{Finding, SeenCard, SeenStart, SeenStep};
+pub use enrolment::{EnrolmentWindow, OpenWindow};
 pub use event::{Event, FailCause, NodeEvent, Progress, Stage};
 pub use image::{CHUNK_SIZE, Chunk, FIRST_MIB, Manifest, ManifestError, Partition, PartitionRole};
 pub use inventory::{

@@ -37,6 +37,9 @@ pub struct NodeSummary {
     pub memory: u64,
     /// Warnings for a person: "RTC battery is empty", "disk sda is failing".
     pub warnings: Vec<String>,
+    /// Labels of the enrolment window that it came in through.
+    #[serde(default)]
+    pub tags: Vec<String>,
 }
 
 /// A node, whole.
@@ -140,6 +143,12 @@ pub struct StatusReport {
     pub nodes: std::collections::BTreeMap<String, u64>,
     /// What a person should look at.
     pub warnings: Vec<String>,
+    /// What keeps machines from arriving.
+    #[serde(default)]
+    pub findings: Vec<crate::Finding>,
+    /// Enrolment windows that are open.
+    #[serde(default)]
+    pub windows: Vec<crate::EnrolmentWindow>,
 }
 
 /// One service of the provisioner.

@@ -39,7 +39,7 @@ impl App {
         }
         Advice {
             loader: self.memory.suits(client, |file| self.images.has_loader(file)),
-            leave: false,
+            leave: self.leaves(client.mac, asked.interface, asked.relay),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use provisioner_api::{Finding, SeenCard, SeenStart, SeenStep};
 
-use super::App;
+use super::{App, Change};
 use crate::doctor::server::{self, Facts};
 use crate::doctor::{self, Case, look};
 use crate::journal::{Attempt, Card, Seen};
@@ -17,6 +17,25 @@ impl App {
         let mut findings = server::examine(&self.facts(now));
         findings.extend(self.boot_findings(now));
         findings
+    }
+
+    /// Looks at machines on their way, and tells watchers when another one does not arrive, or does at last.
+    pub fn examine(&self, now: i64) {
+        // The words change with every second; who and why do not.
+        let who = |findings: &[Finding]| -> Vec<(String, String)> {
+            let pairs = findings
+                .iter()
+                .map(|finding| (finding.about.clone(), finding.symptom.clone()));
+            pairs.collect()
+        };
+        let found = self.boot_findings(now);
+        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *troubles, found);
+        let is_news = who(&before) != who(&troubles);
+        drop(troubles);
+        if is_news {
+            self.announce(Change::Services);
+        }
     }
 
     /// What keeps machines from arriving.

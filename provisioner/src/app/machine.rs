@@ -25,13 +25,24 @@ pub struct Who<'a> {
     pub uuid: Option<&'a str>,
     /// The address that it asks from.
     pub from: Option<Ipv4Addr>,
+    /// What was chosen in its menu.
+    pub choice: Option<Choice>,
+}
+
+/// What a person, or the time, has chosen in the menu of an unknown machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// Its own disk.
+    Disk,
+    /// To come in.
+    Enrol,
 }
 
 /// Letters of a boot id or a version at most: a UUID has 36.
 const LONGEST_LABEL: usize = 128;
 
 impl App {
-    /// What a machine boots that asks for its script. Takes note of the question.
+    /// What a machine boots that asks for its script. Takes note of the question, and writes where it lets a machine in.
     pub fn boot(&self, who: &Who<'_>, now: i64) -> Boot {
         let problem = self.images.ram().err();
         let problem = problem.as_deref();
@@ -41,7 +52,8 @@ impl App {
         let boot = match answers.next() {
             // Several nodes that a card cannot tell apart, and one answer for all of them, is an answer.
             Some(first) if answers.all(|other| other == first) => first,
-            _ => boot::decide(Card::Unknown, problem),
+            Some(_) => boot::decide(Card::Shared, problem),
+            None => boot::decide(Card::Unknown(self.admit(who, now)), problem),
         };
         if let (Some(mac), Some(from)) = (who.mac, who.from) {
             let expects_home = nodes.iter().any(|node| comes_home(&node.state));
@@ -63,7 +75,8 @@ impl App {
     pub fn register(&self, key: &str, from: IpAddr, register: &Register, now: i64) -> Result<Registered, AppError> {
         check_labels(register)?;
         let name = |number| name_of(&self.config.nodes.name_pattern, number);
-        let node = self.registry.register(key, register, &name, now)?;
+        let door = self.door(key, from, register, now)?;
+        let node = self.registry.register(key, register, &name, door, now)?;
         info!(node = node.name, life = ?register.life, %from, state = %node.state, "registered");
         self.presence.heard(&node.id, from, now);
         self.presence.update(&node.id, |seen| seen.progress = None);
@@ -232,7 +245,8 @@ impl App {
     fn approve_by_rule(&self, node: &Node, inventory: &Inventory, now: i64) -> Result<(), AppError> {
         let mut obstacle = None;
         for rule in &self.config.rules {
-            let name = rule.profile.as_ref().unwrap_or(&self.config.default_profile);
+            let wanted = rule.profile.as_ref().or(node.profile.as_ref());
+            let name = wanted.unwrap_or(&self.config.default_profile);
             let Some(profile) = self.config.profiles.get(name) else {
                 continue;
             };

@@ -36,7 +36,8 @@ impl App {
     /// Allows a node's disk to be written. Writes.
     pub fn approve(&self, node: &str, approve: &Approve, actor: &str, now: i64) -> Result<NodeDetail, AppError> {
         let node = self.find(node)?;
-        let name = approve.profile.as_ref().unwrap_or(&self.config.default_profile);
+        let wanted = approve.profile.as_ref().or(node.profile.as_ref());
+        let name = wanted.unwrap_or(&self.config.default_profile);
         let profile = self.config.profiles.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.config.profiles.keys().map(String::as_str).collect();
             AppError::Invalid(format!("there is no profile {name}; there are: {}", known.join(", ")))

@@ -85,6 +85,13 @@ impl App {
             services,
             nodes,
             warnings,
+            findings: self.troubles.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            windows: self
+                .windows(now)
+                .unwrap_or_default()
+                .into_iter()
+                .filter(|window| window.open)
+                .collect(),
         }
     }
 
@@ -122,6 +129,7 @@ impl App {
             threads: outline.threads,
             memory: outline.memory,
             warnings: outline.warnings.clone(),
+            tags: node.tags.clone(),
         }
     }
 

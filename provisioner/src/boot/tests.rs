@@ -62,7 +62,7 @@ fn each_state_boots_what_it_should() {
     for (state, boot) in every_state() {
         assert_eq!(decide(Card::Of(&state), None), boot, "{state}");
     }
-    assert_eq!(decide(Card::Unknown, None), Boot::Discover);
+    assert_eq!(decide(Card::Shared, None), Boot::Discover);
 }
 
 #[test]
@@ -74,5 +74,23 @@ fn without_a_ram_environment_nodes_still_boot_their_disks_and_the_others_are_tol
         };
         assert_eq!(decide(Card::Of(&state), Some(NO_RAM)), expected, "{state}");
     }
-    assert_eq!(decide(Card::Unknown, Some(NO_RAM)), Boot::Stop { why: NO_RAM.into() });
+    assert_eq!(decide(Card::Shared, Some(NO_RAM)), Boot::Stop { why: NO_RAM.into() });
+}
+
+#[test]
+fn a_stranger_gets_what_its_admission_says_and_is_never_stopped_on_its_way_to_its_disk() {
+    let stop = || Boot::Stop { why: NO_RAM.into() };
+    for (admission, served, unserved) in [
+        (Admission::Enrol, Boot::Discover, stop()),
+        (Admission::Through(7), Boot::Discover, stop()),
+        (Admission::Ask, Boot::Ask, Boot::LocalDisk),
+        (Admission::Ignore, Boot::LocalDisk, Boot::LocalDisk),
+    ] {
+        assert_eq!(decide(Card::Unknown(admission), None), served, "{admission:?}");
+        assert_eq!(
+            decide(Card::Unknown(admission), Some(NO_RAM)),
+            unserved,
+            "{admission:?}"
+        );
+    }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::written::{self, Written};
-use super::{Config, Limits, Log, LogFormat, Nodes, Paths, Ports, Profile, Share};
+use super::{Config, Enrolment, Limits, Log, LogFormat, Nodes, Paths, Place, Ports, Profile, Share, Unknown};
 use crate::disks::{Choose, DiskRule};
 use crate::rules::{Conditions, Rule};
 
@@ -78,6 +78,7 @@ pub(super) fn validate(written: Written, folder: &Path) -> Result<Config> {
         default_profile,
         rules: rules.collect::<Result<_>>()?,
         profiles,
+        enrolment: enrolment(&written.enrolment)?,
         log: log(written.log),
     })
 }
@@ -122,6 +123,36 @@ fn limits(written: &written::Limits) -> Result<Limits> {
     let (all, each) = (written.http_connections, written.http_connections_per_address);
     let http = share("http_connections", all, each, HTTP)?;
     Ok(Limits { tftp, http })
+}
+
+fn enrolment(written: &written::Enrolment) -> Result<Enrolment> {
+    let unknown = |written: written::Unknown| match written {
+        written::Unknown::Auto => Unknown::Auto,
+        written::Unknown::Enrol => Unknown::Enrol,
+        written::Unknown::Ask => Unknown::Ask,
+        written::Unknown::Ignore => Unknown::Ignore,
+    };
+    let segments = written
+        .segments
+        .iter()
+        .map(|(name, written)| Ok((place(name)?, unknown(*written))));
+    Ok(Enrolment {
+        unknown: written.unknown.map_or(Unknown::Auto, unknown),
+        segments: segments.collect::<Result<_>>()?,
+    })
+}
+
+fn place(name: &str) -> Result<Place> {
+    let Some((network, prefix)) = name.split_once('/') else {
+        return Ok(Place::Interface(name.to_owned()));
+    };
+    let network = network
+        .parse()
+        .ok()
+        .zip(prefix.parse().ok().filter(|prefix| *prefix <= 32));
+    let (network, prefix) =
+        network.with_context(|| format!("enrolment.segments: {name:?} is not like \"198.51.100.0/24\""))?;
+    Ok(Place::Network(network, prefix))
 }
 
 fn ports(written: &written::Ports) -> Ports {

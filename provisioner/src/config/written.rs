@@ -27,6 +27,7 @@ pub(super) struct Written {
     pub(super) nodes: Nodes,
     pub(super) profiles: BTreeMap<String, Profile>,
     pub(super) auto_approve: Vec<Rule>,
+    pub(super) enrolment: Enrolment,
     pub(super) log: Log,
 }
 
@@ -147,6 +148,24 @@ pub(super) struct Rule {
     pub(super) mac_prefix: Option<String>,
     pub(super) firmware: Option<FirmwareType>,
     pub(super) disks_empty: Option<bool>,
+}
+
+/// `[enrolment]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Enrolment {
+    pub(super) unknown: Option<Unknown>,
+    pub(super) segments: BTreeMap<String, Unknown>,
+}
+
+/// `enrolment.unknown`
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Unknown {
+    Auto,
+    Enrol,
+    Ask,
+    Ignore,
 }
 
 /// `[log]`

@@ -166,6 +166,8 @@ pub(super) fn asked(segment: &Segment, around: &Around<'_>, request: &Request, s
         secs: request.secs,
         address: taken.or(request.requested),
         chosen: request.server,
+        relay: Some(request.giaddr).filter(|relay| !relay.is_unspecified()),
+        relay_agent: &request.relay_agent,
         stranded,
     })
 }

@@ -214,6 +214,8 @@ fn a_relay_of_another_network_is_named() {
         secs: 0,
         address: None,
         chosen: None,
+        relay: Some(OTHER),
+        relay_agent: &[],
         stranded: Some(OTHER),
     };
     play.journal.asked(&asked, play.now);

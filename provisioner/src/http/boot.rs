@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The boot script: carries the answer of [`crate::boot::decide`] to iPXE, however often it asks. Never steps state.
 
+use std::net::Ipv4Addr;
+
 use axum::Extension;
 use axum::extract::State;
 use axum::http::header;
@@ -8,19 +10,22 @@ use axum::response::{IntoResponse, Response};
 use provisioner_api::{RamManifest, cmdline};
 use pxe::Mac;
 use pxe::bootfile::{self, Server};
-use pxe::ipxe::{Discover, LocalDisk, Stop, Text, Unfit, Word};
+use pxe::ipxe::{Ask, Discover, LocalDisk, Stop, Text, Unfit, Word};
 use serde::Deserialize;
 
 use super::extract::Query;
 use super::listener::Peer;
 use super::problem::{Fault, Kind};
-use super::{Web, now};
-use crate::app::Who;
+use super::{Web, blocking, now};
+use crate::app::{App, Choice, Who};
 use crate::boot::Boot;
 
 /// Seconds after which a stopped machine asks again: soon enough that nobody waits for it, seldom enough that a
 /// thousand of them are no load.
 const ASK_AGAIN: u32 = 30;
+/// Seconds after which an unknown machine goes on to its own disk: long enough to read a line and reach for a key, too
+/// short for the owner of a stray PC to mind.
+const TO_DISK: u32 = 10;
 /// Lines of a reason on a text screen of 25 lines.
 const WHY_LINES: usize = 8;
 
@@ -32,6 +37,8 @@ pub(super) struct Asked {
     mac: Option<String>,
     /// SMBIOS UUID, where there is one.
     uuid: Option<String>,
+    /// What was chosen in the menu of an unknown machine: `disk` or `enrol`.
+    choice: Option<String>,
 }
 
 /// What a machine boots.
@@ -62,7 +69,12 @@ pub(super) async fn script(
         Some(std::net::IpAddr::V4(from)) => Some(from),
         _ => None,
     };
-    let boot = web.app.boot(&Who { mac, uuid, from }, now());
+    let choice = match asked.choice.as_deref() {
+        Some("disk") => Some(Choice::Disk),
+        Some("enrol") => Some(Choice::Enrol),
+        _ => None,
+    };
+    let boot = decide(&web, mac, uuid, from, choice).await?;
     let server = Server {
         address,
         http_port: local.port(),
@@ -89,6 +101,27 @@ pub(super) async fn script(
         script,
     )
         .into_response())
+}
+
+/// Letting a machine in waits for the disk.
+async fn decide(
+    web: &Web,
+    mac: Option<Mac>,
+    uuid: Option<&str>,
+    from: Option<Ipv4Addr>,
+    choice: Option<Choice>,
+) -> Result<Boot, Fault> {
+    let uuid = uuid.map(str::to_owned);
+    let decide = move |app: &App| {
+        let who = Who {
+            mac,
+            uuid: uuid.as_deref(),
+            from,
+            choice,
+        };
+        Ok(app.boot(&who, now()))
+    };
+    blocking(&web.app, decide).await
 }
 
 /// What the screen calls this machine: by its name if it is known without doubt, else by its card.
@@ -161,6 +194,17 @@ fn render(web: &Web, boot: &Boot, place: &Place<'_>) -> Result<(&'static str, St
             ))
         }
         Boot::Stop { why } => Ok(("stop", place.stop(why))),
+        Boot::Ask => {
+            let script = place.script();
+            let ask = Ask {
+                server: place.server.address,
+                machine: place.machine.clone(),
+                wait: TO_DISK,
+                disk: Word::new(format!("{script}&choice=disk"))?,
+                join: Word::new(format!("{script}&choice=enrol"))?,
+            };
+            Ok(("ask", ask.render()))
+        }
         Boot::Discover => match web.app.images.ram() {
             Ok(ram) => {
                 let base = format!("{}/ram/{}", place.server.base_url(), ram.manifest.version);

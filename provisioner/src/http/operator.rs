@@ -32,7 +32,7 @@ const STEP: u64 = 16 * 1024 * 1024;
 
 /// Who asks, for the list of events: `operator` on the control socket, `token NAME` over TLS.
 #[derive(Clone, Debug)]
-pub(super) struct Actor(String);
+pub(super) struct Actor(pub(super) String);
 
 impl<S: Send + Sync> axum::extract::FromRequestParts<S> for Actor {
     type Rejection = Fault;

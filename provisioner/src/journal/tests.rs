@@ -60,6 +60,8 @@ impl Play {
             secs: self.secs,
             address: chosen.map(|_| self.address),
             chosen,
+            relay: None,
+            relay_agent: &[],
             stranded: None,
         };
         self.journal.asked(&asked, self.now)

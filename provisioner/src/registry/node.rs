@@ -37,6 +37,10 @@ pub struct Node {
     pub facts: Facts,
     /// What lists show of its inventory.
     pub outline: Outline,
+    /// Labels of the window that it came in through.
+    pub tags: Vec<String>,
+    /// What it becomes where its approval does not say otherwise.
+    pub profile: Option<String>,
 }
 
 /// A start of a machine, and how much was heard of it.

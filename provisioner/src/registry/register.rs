@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use provisioner_api::{Life, Register};
+use provisioner_api::{Inventory, Life, Register};
 use rusqlite::Connection;
 
 use super::store::{self, Document};
-use super::{Entry, Keys, Node, Outline, Registry, RegistryError, Start, apply, begin};
+use super::{Entry, Keys, Node, Outline, Registry, RegistryError, Start, apply, begin, windows};
 use crate::events;
 use crate::identity::{Facts, recognise};
 use crate::lifecycle::{Event, State};
@@ -15,6 +15,15 @@ use crate::lifecycle::{Event, State};
 /// Machines that may wait for approval at once. More than any lab has; a liar's hundred thousand inventions stop
 /// here instead of at the end of the disk.
 pub const MAX_UNAPPROVED: usize = 5000;
+
+/// Who may become a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// Any machine.
+    Open,
+    /// One that has a place in a window, or that somebody has let in by a key.
+    Guarded,
+}
 
 impl Registry {
     /// The node that the machine with this key is; a new one if it is none that is known. `name` makes a host name of
@@ -24,6 +33,7 @@ impl Registry {
         key: &str,
         register: &Register,
         name: &dyn Fn(u64) -> String,
+        door: Door,
         now: i64,
     ) -> Result<Arc<Node>, RegistryError> {
         let facts = Facts::of(&register.inventory);
@@ -32,7 +42,7 @@ impl Registry {
         let transaction = begin(&mut db)?;
         let mut node = match known {
             Some(node) => Node::clone(&node),
-            None => self.enrol(&transaction, name, now)?,
+            None => self.enrol(&transaction, register, name, door, now)?,
         };
         node.facts = facts;
         node.outline = Outline::of(&register.inventory);
@@ -67,7 +77,22 @@ impl Registry {
         }
     }
 
-    fn enrol(&self, db: &Connection, name: &dyn Fn(u64) -> String, now: i64) -> Result<Node, RegistryError> {
+    /// Whether this is a machine that is known already.
+    pub fn recognises(&self, key: &str, register: &Register) -> bool {
+        !matches!(
+            self.recognise(key, register.life, &Facts::of(&register.inventory)),
+            Ok(None)
+        )
+    }
+
+    fn enrol(
+        &self,
+        db: &Connection,
+        register: &Register,
+        name: &dyn Fn(u64) -> String,
+        door: Door,
+        now: i64,
+    ) -> Result<Node, RegistryError> {
         let waiting = self.read(|index| index.all().filter(|node| node.state == State::Enrolled).count());
         if waiting >= MAX_UNAPPROVED {
             return Err(RegistryError::TooMany);
@@ -78,8 +103,14 @@ impl Registry {
                 break name;
             }
         };
+        let id = uuid::Uuid::new_v4().to_string();
+        let let_in = windows::settle(db, &cards(&register.inventory), &id, now)?;
+        if let_in.is_none() && door == Door::Guarded {
+            return Err(RegistryError::NotLetIn);
+        }
+        let brought = let_in.unwrap_or_default();
         let node = Node {
-            id: uuid::Uuid::new_v4().to_string(),
+            id,
             name,
             state: State::Enrolled,
             since: now,
@@ -93,6 +124,8 @@ impl Registry {
             capsule: false,
             facts: Facts::default(),
             outline: Outline::default(),
+            tags: brought.tags,
+            profile: brought.profile,
         };
         let entry = Entry {
             kind: "enrolled",
@@ -102,6 +135,13 @@ impl Registry {
         store::write_down(db, Some(&node.id), &entry, now)?;
         Ok(node)
     }
+}
+
+/// The machine's cards, the one that it booted from first.
+fn cards(inventory: &Inventory) -> Vec<String> {
+    let mut nics: Vec<_> = inventory.nics.iter().collect();
+    nics.sort_by_key(|nic| !nic.booted);
+    nics.iter().map(|nic| nic.mac.to_lowercase()).collect()
 }
 
 /// Every start in RAM brings a fresh key; an installed system keeps the one that was written to its disk.

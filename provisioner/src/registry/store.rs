@@ -52,6 +52,8 @@ fn node(row: &Row<'_>) -> Result<Node, RegistryError> {
         capsule: row.get("has_capsule")?,
         facts: Facts::of(&inventory),
         outline: Outline::of(&inventory),
+        tags: from_json(&row.get::<_, String>("tags")?)?,
+        profile: row.get("profile")?,
     })
 }
 
@@ -84,6 +86,8 @@ pub(super) fn save_node(db: &Connection, node: &Node) -> Result<(), RegistryErro
             ":written_key": node.keys.written,
             ":home_key": node.keys.home,
             ":installs": node.installs,
+            ":tags": to_json(&node.tags)?,
+            ":profile": node.profile,
         })?;
     Ok(())
 }

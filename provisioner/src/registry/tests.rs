@@ -54,7 +54,7 @@ impl Lab {
             inventory,
         };
         self.registry
-            .register(key, &register, &|number| format!("node-{number}"), self.now)
+            .register(key, &register, &|number| format!("node-{number}"), Door::Open, self.now)
     }
 
     fn approve(&mut self, id: &str) -> Arc<Node> {
@@ -398,7 +398,10 @@ fn a_card_is_looked_up_with_doubt() {
         version: "0".into(),
         inventory,
     };
-    let laptop = lab.registry.register("k9", &register, &|_| "laptop".into(), 1).unwrap();
+    let laptop = lab
+        .registry
+        .register("k9", &register, &|_| "laptop".into(), Door::Open, 1)
+        .unwrap();
     assert!(
         ids(&lab, "00:e0:4c:68:00:01", None).is_empty(),
         "a USB card alone says nothing"

@@ -20,6 +20,15 @@ pub enum Script {
         /// URL of the loader that does it under UEFI.
         loader: String,
     },
+    /// Start the local disk after a while, or join if a key is pressed.
+    Ask {
+        /// URL of the script that starts the disk.
+        disk: String,
+        /// URL of the script that joins.
+        join: String,
+        /// Seconds.
+        wait: u32,
+    },
     /// Say something, wait, ask again.
     Stop {
         /// What the screen shows.
@@ -52,6 +61,20 @@ pub fn parse(text: &str, mac: &str) -> Result<Script> {
             .context("a local disk without loader")?;
         return Ok(Script::LocalDisk {
             loader: (*loader).to_owned(),
+        });
+    }
+    if let Some(choose) = find("choose") {
+        let scripts: Vec<&str> = commands
+            .iter()
+            .filter(|words| words.first() == Some(&"chain"))
+            .filter_map(|words| words.last().copied())
+            .collect();
+        let chosen = |word: &str| scripts.iter().find(|url| url.ends_with(word)).map(|url| (*url).to_owned());
+        let wait: u32 = choose.get(2).context("a menu without time")?.parse().context("a menu's time")?;
+        return Ok(Script::Ask {
+            disk: chosen("choice=disk").context("a menu without a disk")?,
+            join: chosen("choice=enrol").context("a menu without joining")?,
+            wait: wait / 1000,
         });
     }
     let said = commands.iter().filter(|words| words.first() == Some(&"echo"));

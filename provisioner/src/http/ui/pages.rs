@@ -2,21 +2,45 @@
 //! The templates and what goes into them: a struct a template, made from what the API says. Pure.
 
 use askama::Template;
-use provisioner_api::{Check, EventEntry, NodeDetail, NodeSummary, ServiceStatus, StatusReport};
+use provisioner_api::{
+    Check, EnrolmentWindow, EventEntry, Finding, NodeDetail, NodeSummary, ServiceStatus, StatusReport,
+};
 
 use super::assets::{self, Urls};
 use super::view::{DiskLine, Fact, Group, Moment, NicLine, Row, Step, facts, offers, steps};
+use super::words;
 use crate::api_client::segment;
 use crate::live::Update;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Machines that do not arrive, on one screen; the rest is a number, and a command that lists them.
+const FINDINGS: usize = 12;
 
 /// What stands above the nodes.
 #[derive(Debug)]
 pub(super) struct Summary {
     tiles: Vec<Tile>,
     warnings: Vec<String>,
+    findings: Vec<FindingLine>,
+    /// Findings that found no room.
+    more: usize,
+    windows: Vec<WindowLine>,
     services: Vec<ServiceStatus>,
+}
+
+/// What keeps a machine from arriving.
+#[derive(Debug)]
+struct FindingLine {
+    finding: Finding,
+    since: Option<Moment>,
+}
+
+/// An enrolment window that is open.
+#[derive(Debug)]
+struct WindowLine {
+    window: EnrolmentWindow,
+    left: String,
 }
 
 /// How many nodes are in a state.
@@ -121,7 +145,7 @@ pub(super) fn status(nodes: &[NodeSummary], status: &StatusReport, version: u64,
         version: VERSION,
         assets: assets::urls(),
         live: format!("/live?since={version}"),
-        summary: Summary::new(status),
+        summary: Summary::new(status, now),
         empty: nodes.is_empty(),
         groups: sections(nodes, now),
     }
@@ -130,7 +154,7 @@ pub(super) fn status(nodes: &[NodeSummary], status: &StatusReport, version: u64,
 /// The whole content of that page, to put in place of what a browser has.
 pub(super) fn whole(nodes: &[NodeSummary], status: &StatusReport, now: i64) -> impl Template {
     Whole {
-        summary: Summary::new(status),
+        summary: Summary::new(status, now),
         empty: nodes.is_empty(),
         groups: sections(nodes, now),
     }
@@ -150,7 +174,7 @@ pub(super) fn update(update: &Update) -> impl Template {
         }
     }
     Piece {
-        summary: Summary::new(&update.status),
+        summary: Summary::new(&update.status, update.taken),
         gone: &update.gone,
         moved,
         same,
@@ -207,7 +231,7 @@ fn sections(nodes: &[NodeSummary], now: i64) -> Vec<Section> {
 }
 
 impl Summary {
-    fn new(status: &StatusReport) -> Self {
+    fn new(status: &StatusReport, now: i64) -> Self {
         // In the order of a node's life; states that a newer server may add come last.
         const ORDER: [&str; 10] = [
             "failed",
@@ -229,9 +253,20 @@ impl Summary {
             label: state.clone(),
             class: state.clone(),
         };
+        let line = |finding: &Finding| FindingLine {
+            finding: finding.clone(),
+            since: finding.since.map(|since| Moment::new(since, now)),
+        };
+        let window = |window: &EnrolmentWindow| WindowLine {
+            window: window.clone(),
+            left: words::span((window.until - now).max(0).unsigned_abs() / 1000),
+        };
         Self {
             tiles: counts.into_iter().map(tile).collect(),
             warnings: status.warnings.clone(),
+            findings: status.findings.iter().take(FINDINGS).map(line).collect(),
+            more: status.findings.len().saturating_sub(FINDINGS),
+            windows: status.windows.iter().map(window).collect(),
             services: status.services.clone(),
         }
     }

@@ -88,6 +88,7 @@ pub(super) struct Row {
     pub(super) mac: String,
     pub(super) hardware: String,
     pub(super) warnings: Vec<String>,
+    pub(super) tags: Vec<String>,
     pub(super) group: Group,
 }
 
@@ -138,6 +139,7 @@ impl Row {
             mac: node.mac.clone().unwrap_or_default(),
             hardware: hardware(node),
             warnings: node.warnings.clone(),
+            tags: node.tags.clone(),
             group,
         }
     }

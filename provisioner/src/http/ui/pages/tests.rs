@@ -32,6 +32,18 @@ fn summary(name: &str, state: &str) -> NodeSummary {
         threads: 4,
         memory: 8_249_778_176,
         warnings: Vec::new(),
+        tags: vec!["room-b".into()],
+    }
+}
+
+fn finding(about: &str, grave: bool) -> Finding {
+    Finding {
+        about: about.into(),
+        symptom: "loader-silent".into(),
+        says: "fetched the loader ipxe.efi 40 s ago, then nothing: the next start gets snponly.efi".into(),
+        action: "switch it off and on once <now>".into(),
+        grave,
+        since: Some(NOW - 40_000),
     }
 }
 
@@ -127,6 +139,21 @@ fn report(nodes: &[NodeSummary]) -> StatusReport {
         ],
         nodes: counts,
         warnings: vec!["less than 2 GB are free in /var/lib/gleaner: make room before importing an image".into()],
+        findings: vec![finding("00:1b:21:00:00:07", true), finding("node-12", false)],
+        windows: vec![EnrolmentWindow {
+            id: 7,
+            open: true,
+            opened: NOW,
+            until: NOW + 3_600_000,
+            max: 30,
+            used: 4,
+            mac_prefix: None,
+            relay: None,
+            port: None,
+            tags: vec!["room-b".into()],
+            profile: None,
+            by: "operator".into(),
+        }],
     }
 }
 
