@@ -215,6 +215,7 @@ impl Machine {
                 let node = Node::start(boot.address, controller, &system.pin, Key::from_pem(&system.key)?)?;
                 self.power = Power::on(Life::Installed, node, boot.address);
             }
+            Script::Ask { .. } => bail!("nobody presses a key, and the menu goes on to the machine's own disk"),
             Script::Stop { said } => bail!("the boot script stops the machine: {said:?}"),
         }
         Ok(Step::Booted(Box::new(boot)))

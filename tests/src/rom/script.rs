@@ -69,8 +69,17 @@ pub fn parse(text: &str, mac: &str) -> Result<Script> {
             .filter(|words| words.first() == Some(&"chain"))
             .filter_map(|words| words.last().copied())
             .collect();
-        let chosen = |word: &str| scripts.iter().find(|url| url.ends_with(word)).map(|url| (*url).to_owned());
-        let wait: u32 = choose.get(2).context("a menu without time")?.parse().context("a menu's time")?;
+        let chosen = |word: &str| {
+            scripts
+                .iter()
+                .find(|url| url.ends_with(word))
+                .map(|url| (*url).to_owned())
+        };
+        let wait: u32 = choose
+            .get(2)
+            .context("a menu without time")?
+            .parse()
+            .context("a menu's time")?;
         return Ok(Script::Ask {
             disk: chosen("choice=disk").context("a menu without a disk")?,
             join: chosen("choice=enrol").context("a menu without joining")?,
