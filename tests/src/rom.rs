@@ -3,6 +3,7 @@
 //!
 //! It knows nothing of what it loads: a loader is bytes that count as iPXE, a kernel is bytes and a command line.
 
+mod beside;
 pub mod dhcp;
 pub mod ether;
 pub mod script;
@@ -26,6 +27,9 @@ const TRIES: u32 = 6;
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// For a connection, and for each piece of an answer. Generous: a thousand may ask at once.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A way to an address and something to load.
+type Configure = fn(&Rom, &Ether, Voice, &mut u32) -> Result<Answer>;
 
 /// A kind of firmware.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,18 +136,24 @@ impl Rom {
 
     /// From power-on to the boot script.
     pub fn boot(&self, ether: &Ether) -> Result<Boot> {
-        self.climb(ether)
+        self.climb(ether, Self::configure)
             .with_context(|| format!("booting {} ({:?})", self.mac_text(), self.kind))
     }
 
-    fn climb(&self, ether: &Ether) -> Result<Boot> {
+    /// The same where one server leases and another says what to boot.
+    pub fn boot_beside(&self, ether: &Ether) -> Result<Boot> {
+        self.climb(ether, Self::configure_beside)
+            .with_context(|| format!("booting {} ({:?})", self.mac_text(), self.kind))
+    }
+
+    fn climb(&self, ether: &Ether, configure: Configure) -> Result<Boot> {
         let mut loader = None;
         let mut repeats = 0;
         if !self.kind.has_ipxe() {
-            let answer = self.configure(ether, Voice::Firmware, &mut repeats)?;
+            let answer = configure(self, ether, Voice::Firmware, &mut repeats)?;
             loader = Some(self.fetch_loader(&answer)?);
         }
-        let answer = self.configure(ether, Voice::Ipxe, &mut repeats)?;
+        let answer = configure(self, ether, Voice::Ipxe, &mut repeats)?;
         let (address, server) = addresses(&answer)?;
         let url = answer.boot_file.clone();
         ensure!(

@@ -28,6 +28,7 @@ pub struct Server {
     folder: PathBuf,
     public_key: Option<PathBuf>,
     config: String,
+    interfaces: Vec<String>,
     space_pid: u32,
     running: Option<Child>,
 }
@@ -48,17 +49,23 @@ impl Server {
             folder,
             public_key,
             config: String::new(),
+            interfaces: vec![super::BRIDGE.into()],
             space_pid: 0,
             running: None,
         })
+    }
+
+    /// Serves this interface too; say so before [`Server::configure`].
+    pub fn add_interface(&mut self, name: &str) {
+        self.interfaces.push(name.to_owned());
     }
 
     /// What goes into the configuration file behind the laboratory's own: options first, then sections.
     pub fn configure(&mut self, sections: &str) -> Result<()> {
         sections.clone_into(&mut self.config);
         let text = format!(
-            "site = \"Laboratory\"\ninterfaces = [\"{}\"]\npaths.config = \"{}\"\npaths.state = \"{}\"\npaths.run = \"{}\"\n\n{sections}",
-            super::BRIDGE,
+            "site = \"Laboratory\"\ninterfaces = {:?}\npaths.config = \"{}\"\npaths.state = \"{}\"\npaths.run = \"{}\"\n\n{sections}",
+            self.interfaces,
             self.folder.join("config").display(),
             self.state().display(),
             self.folder.join("run").display(),

@@ -34,6 +34,8 @@ pub enum Say {
         /// Who offered it (option 54).
         server: Ipv4Addr,
     },
+    /// What to boot, please, with an address from somebody else.
+    AskAgain,
 }
 
 /// A server's packet, as far as firmware looks.
@@ -70,6 +72,7 @@ pub fn packet(rom: &Rom, voice: Voice, xid: u32, say: Say) -> Vec<u8> {
     };
     match say {
         Say::Discover => option(53, &[1]),
+        Say::AskAgain => option(53, &[3]),
         Say::Request { address, server } => {
             option(53, &[3]);
             option(50, &address.octets());

@@ -6,6 +6,7 @@
 mod bad_disks;
 mod bad_images;
 mod bad_machines;
+mod beside;
 mod journey_bios;
 mod journey_uefi;
 mod power_cuts;

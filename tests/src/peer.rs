@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Programs that others wrote, out of Debian's packages: unpacked into the cache, never installed, so that nothing of
+//! theirs starts or stays on this machine.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::artifacts::Artifacts;
+
+/// Where libraries are in a package.
+const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
+
+/// A program with the libraries that came with it.
+#[derive(Clone, Debug)]
+pub struct Program {
+    path: PathBuf,
+    libraries: PathBuf,
+}
+
+/// Kea's DHCP server.
+pub fn kea() -> Result<Program> {
+    let libraries = [
+        "kea-common",
+        "liblog4cplus-2.0.5",
+        "libmariadb3",
+        "libpq5",
+        "libldap-2.5-0",
+    ];
+    Program::unpack("usr/sbin/kea-dhcp4", "kea-dhcp4-server", &libraries)
+}
+
+/// ISC's DHCP relay.
+pub fn dhcrelay() -> Result<Program> {
+    Program::unpack("usr/sbin/dhcrelay", "isc-dhcp-relay", &[])
+}
+
+/// ISC's DHCP client.
+pub fn dhclient() -> Result<Program> {
+    Program::unpack("sbin/dhclient", "isc-dhcp-client", &[])
+}
+
+/// busybox, whose DHCP client is udhcpc.
+pub fn busybox() -> Result<Program> {
+    Program::unpack("bin/busybox", "busybox", &[])
+}
+
+/// The nftables command.
+pub fn nft() -> Result<Program> {
+    Program::unpack(
+        "usr/sbin/nft",
+        "nftables",
+        &["libnftables1", "libnftnl11", "libjansson4", "libedit2", "libbsd0"],
+    )
+}
+
+impl Program {
+    /// The program at `path` of a package, with the packages of its libraries that a small Debian lacks.
+    fn unpack(path: &str, package: &str, libraries: &[&str]) -> Result<Self> {
+        let peers = Artifacts::find()?.cache.join("peers");
+        let folder = peers.join(package);
+        std::fs::create_dir_all(&peers).with_context(|| format!("making {}", peers.display()))?;
+        // Several tests may want the same program at once.
+        let lock = File::create(peers.join(format!("{package}.lock"))).context("making a lock")?;
+        let _lock = Flock::lock(lock, FlockArg::LockExclusive)
+            .map_err(|(_, error)| error)
+            .context("waiting for another test")?;
+        if !folder.exists() {
+            fetch(&folder, &[&[package], libraries].concat())?;
+        }
+        let program = Self {
+            path: folder.join(path),
+            libraries: folder.join(LIBRARIES),
+        };
+        ensure!(program.path.exists(), "there is no {path} in Debian's {package}");
+        Ok(program)
+    }
+
+    /// A command that runs it.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.path);
+        command.env("LD_LIBRARY_PATH", &self.libraries);
+        command
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn fetch(folder: &Path, packages: &[&str]) -> Result<()> {
+    let half = folder.with_extension("half");
+    // What an earlier test was cut off from is begun again.
+    let _ = std::fs::remove_dir_all(&half);
+    std::fs::create_dir_all(&half).with_context(|| format!("making {}", half.display()))?;
+    run(Command::new("apt-get")
+        .arg("download")
+        .args(packages)
+        .current_dir(&half))?;
+    for entry in std::fs::read_dir(&half).context("reading what was fetched")?.flatten() {
+        let file = entry.path();
+        if file.extension().is_some_and(|extension| extension == "deb") {
+            run(Command::new("dpkg").arg("-x").arg(&file).arg(&half))?;
+            std::fs::remove_file(&file).context("removing a package")?;
+        }
+    }
+    std::fs::rename(&half, folder).with_context(|| format!("keeping {}", folder.display()))
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("running {command:?}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{command:?} failed: {}", said.trim());
+    Ok(())
+}
