@@ -6,10 +6,11 @@
 
 pub mod boots;
 pub mod dhcp;
-pub mod files;
+pub mod http;
 pub mod node_init;
 pub mod peer;
 pub mod process;
 pub mod table;
+pub mod tftp;
 pub mod wire_size;
 pub mod write;

@@ -2,6 +2,7 @@
 //! Made-up images: small, signed with a made-up key, and in every other way what `images build` leaves behind.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -27,6 +28,9 @@ pub const IMAGE: &str = "debian-13";
 const LOADER: usize = 70_001;
 /// Bytes of a kernel or initramfs.
 const KERNEL: usize = 200_000;
+
+/// Bytes of noise that a large file repeats.
+const PIECE: usize = 4 << 20;
 
 /// A key for signing, in minisign's format.
 pub struct Signature {
@@ -85,24 +89,44 @@ pub fn ram(place: &Path, version: &str, signature: &Signature) -> Result<PathBuf
 
 /// Makes one with an initramfs of this many bytes.
 pub fn ram_of(place: &Path, version: &str, signature: &Signature, initrd: usize) -> Result<PathBuf> {
+    let loaders = LOADERS.map(|loader| (loader, LOADER));
+    ram_with(place, version, signature, [initrd, KERNEL], &loaders)
+}
+
+/// Makes one with an initramfs and a kernel of these many bytes, and with these loaders, sorted by name.
+pub fn ram_with(
+    place: &Path,
+    version: &str,
+    signature: &Signature,
+    [initrd, kernel]: [usize; 2],
+    loaders: &[(&str, usize)],
+) -> Result<PathBuf> {
     let folder = place.join(format!("ram-{version}"));
     fs::create_dir_all(folder.join(RamManifest::LOADERS)).context("making a folder")?;
     let mut files = Vec::new();
     let mut file = |path: String, size: usize| -> Result<()> {
-        let content = noise(size);
-        fs::write(folder.join(&path), &content).with_context(|| format!("writing {path}"))?;
+        let piece = noise(size.min(PIECE));
+        let mut hasher = blake3::Hasher::new();
+        let mut written = fs::File::create(folder.join(&path)).with_context(|| format!("making {path}"))?;
+        let mut left = size;
+        while left > 0 {
+            let part = &piece[..left.min(PIECE)];
+            hasher.update(part);
+            written.write_all(part).with_context(|| format!("writing {path}"))?;
+            left -= part.len();
+        }
         files.push(RamFile {
             path,
             size: size as u64,
-            blake3: blake3::hash(&content).to_hex().to_string(),
+            blake3: hasher.finalize().to_hex().to_string(),
         });
         Ok(())
     };
     file(RamManifest::INITRD.into(), initrd)?;
-    for loader in LOADERS {
-        file(format!("{}/{loader}", RamManifest::LOADERS), LOADER)?;
+    for (loader, size) in loaders {
+        file(format!("{}/{loader}", RamManifest::LOADERS), *size)?;
     }
-    file(RamManifest::KERNEL.into(), KERNEL)?;
+    file(RamManifest::KERNEL.into(), kernel)?;
     let manifest = RamManifest {
         format: 1,
         name: "ram".into(),

@@ -1,135 +1,243 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whole DHCP exchanges (discover, offer, request, acknowledgement) a second, beside dnsmasq.
+//! DHCP exchanges beside Kea: new clients of PXE firmware (discover, offer, request, acknowledgement), and renewals.
+//!
+//! All come through one relay, as from a large site: so no server's table of neighbours fills up. The provisioner has
+//! each lease on its disk before it is told; Kea has it in the kernel's hands by then.
 
-use std::net::Ipv4Addr;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::peer::{self, Peer};
+use super::peer::{self, Peer, Unpacked};
 use super::process;
-use super::table::Line;
-use crate::made_up;
+use super::table::{Limit, Line};
+use crate::artifacts::Artifacts;
+use crate::lab::SERVER;
 use crate::rom::dhcp::{self, Say, Voice};
-use crate::rom::ether::Ether;
 use crate::rom::{Kind, Rom};
 use crate::server::{ALONE, Yard};
 use crate::wait::until;
 
-/// Cards that ask. dnsmasq enters each into the kernel's table of neighbours, which holds 1,024 (`gc_thresh3`).
-const CARDS: u32 = 500;
-/// Bits of the network: a pool of 8,190 addresses.
-const PREFIX: u8 = 18;
-/// The same pool for dnsmasq.
-const POOL: (&str, &str) = ("10.77.32.0", "10.77.63.254");
-/// Cards that ask at a time.
+/// Clients that are new.
+const NEW: u32 = 5000;
+/// Clients that renew, again and again for [`FOR`].
+const KNOWN: u32 = 500;
+/// How long renewals are measured.
+const FOR: Duration = Duration::from_secs(3);
+/// Bits of the network: a pool of 16,382 addresses.
+const PREFIX: u8 = 17;
+/// The same for Kea.
+const NETWORK: &str = "10.77.0.0/17";
+const POOL: &str = "10.77.64.0 - 10.77.127.254";
+/// Exchanges under way at a time.
 const WINDOW: usize = 32;
-const FOR: Duration = Duration::from_secs(8);
 /// A packet that is not answered in this time was dropped.
 const LOST: Duration = Duration::from_secs(1);
+/// How long a peer may take to start.
+const START: Duration = Duration::from_secs(20);
 
-/// What one server did.
-struct Rate {
-    per_second: f64,
-    microseconds: f64,
+/// What a server did.
+struct Load {
+    done: u32,
     lost: u32,
+    took: Duration,
+    used: Duration,
+}
+
+/// What clients do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    /// Each client once, all four packets.
+    Lease,
+    /// Each client again and again, two packets.
+    Renew,
+}
+
+impl Load {
+    fn microseconds(&self) -> f64 {
+        self.used.as_secs_f64() * 1e6 / f64::from(self.done.max(1))
+    }
+
+    fn per_second(&self) -> f64 {
+        f64::from(self.done) / self.took.as_secs_f64()
+    }
 }
 
 /// Measures both and compares.
-pub fn measure() -> Result<Vec<Line>> {
+pub fn measure(artifacts: &Artifacts) -> Result<Vec<Line>> {
     let ours = provisioner()?;
-    let theirs = dnsmasq()?;
-    let what = |name: &str, rate: &Rate| {
-        let measured = format!(
-            "{:.0}/s, {:.0} µs of processor each",
-            rate.per_second, rate.microseconds
-        );
-        Line::told(name, measured).because(format!("{} packets lost in {} s", rate.lost, FOR.as_secs()))
+    let kea = peer::find_kea(&artifacts.cache)?;
+    let single = self::kea(&kea, false)?;
+    let threads = self::kea(&kea, true)?;
+    let lost = format!(
+        "lost {} of {NEW}, Kea {}, with two threads {}",
+        ours[0].lost, single[0].lost, threads[0].lost
+    );
+    let cost = |what: &str, at: usize, limit: Limit| {
+        Line::beside(
+            what,
+            limit,
+            ours[at].microseconds(),
+            ("Kea", single[at].microseconds()),
+            "µs of processor",
+        )
     };
-    let ratio = ours.per_second / theirs.per_second;
     Ok(vec![
-        what("DHCP exchanges, provisioner", &ours),
-        what("DHCP exchanges, dnsmasq", &theirs),
-        Line::new(
-            "DHCP exchanges, ours to dnsmasq's",
-            "at least 0.5",
-            format!("{ratio:.2}"),
-            ratio >= 0.5,
+        cost("DHCP exchange of a new PXE client", 0, Limit::AtMost(0.5)).because(lost),
+        Line::beside(
+            "the same a second, 5,000 clients",
+            Limit::AtLeast(1.5),
+            ours[0].per_second(),
+            ("Kea with two threads", threads[0].per_second()),
+            "/s",
         ),
+        cost("DHCP renewal", 1, Limit::AtMost(0.6)),
     ])
 }
 
-fn provisioner() -> Result<Rate> {
-    let mut yard = Yard::dark(PREFIX, ALONE)?;
+fn provisioner() -> Result<[Load; 2]> {
+    let mut yard = Yard::dark(PREFIX, &format!("{ALONE}pool = \"{}\"\n{QUIET}", POOL.replace(' ', "")))?;
     yard.lab.start_server()?;
     yard.import_images()?;
     let pid = yard.server().pid().context("the provisioner does not run")?;
-    flood(&yard, pid)
+    both(&yard, pid)
 }
 
-fn dnsmasq() -> Result<Rate> {
+/// The peers write no line a packet either.
+const QUIET: &str = "[log]\nfilter = \"warn\"\n";
+
+fn kea(program: &Unpacked, threads: bool) -> Result<[Load; 2]> {
     let yard = Yard::dark(PREFIX, ALONE)?;
-    let ram = made_up::ram(yard.lab.folder(), "1", &yard.signature)?;
-    let peer: Peer = peer::dnsmasq(&yard, POOL, &ram.join("loaders"))?;
-    yard.wire.run(|| {
-        let ether = Ether::open("wire")?;
-        let rom = Rom::new(Kind::BiosPxe, 0);
-        until("dnsmasq's first answer", FOR, || {
-            Ok(rom.offer(&ether, Voice::Firmware)?.map(drop))
-        })
-    })?;
-    flood(&yard, peer.pid())
+    let peer: Peer = peer::kea(&yard, program, NETWORK, POOL, threads)?;
+    both(&yard, peer.pid())
 }
 
-fn flood(yard: &Yard, pid: u32) -> Result<Rate> {
+fn both(yard: &Yard, pid: u32) -> Result<[Load; 2]> {
+    let address: Ipv4Addr = yard.wire.address().parse().context("the cable's address")?;
     yard.wire.run(|| {
-        let ether = Ether::open("wire")?;
-        let (next, done, lost) = (AtomicU32::new(0), AtomicU32::new(0), AtomicU32::new(0));
-        let failure = Mutex::new(None);
-        let (before, begin) = (process::processor(pid)?, Instant::now());
-        std::thread::scope(|scope| {
-            for _ in 0..WINDOW {
-                scope.spawn(|| {
-                    while begin.elapsed() < FOR {
-                        let rom = Rom::new(Kind::BiosPxe, next.fetch_add(1, Ordering::Relaxed) % CARDS);
-                        match exchange(&ether, &rom) {
-                            Ok(true) => done.fetch_add(1, Ordering::Relaxed),
-                            Ok(false) => lost.fetch_add(1, Ordering::Relaxed),
-                            Err(error) => {
-                                *failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
-                                return;
-                            }
-                        };
-                    }
-                });
-            }
-        });
-        if let Some(error) = failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
-            return Err(error);
-        }
-        let (took, used) = (begin.elapsed(), process::processor(pid)?.saturating_sub(before));
-        let done = f64::from(done.into_inner());
-        Ok(Rate {
-            per_second: done / took.as_secs_f64(),
-            microseconds: used.as_secs_f64() * 1e6 / done,
-            lost: lost.into_inner(),
-        })
+        let mut relay = Relay::open(address, pid)?;
+        until("the first lease", START, || {
+            let first = relay.load(Wish::Lease, NEW..NEW + 1)?;
+            Ok((first.done == 1).then_some(()))
+        })?;
+        let new = relay.load(Wish::Lease, 0..NEW)?;
+        let renewals = relay.load(Wish::Renew, 0..KNOWN)?;
+        Ok([new, renewals])
     })
 }
 
-/// One card's four packets; whether all arrived.
-fn exchange(ether: &Ether, rom: &Rom) -> Result<bool> {
-    let xid = rand::random();
-    let listening = ether.listen(xid);
-    let say = |say| ether.shout(rom.mac, &dhcp::packet(rom, Voice::Firmware, xid, say));
-    say(Say::Discover)?;
-    let Some(offer) = listening.next(LOST) else {
-        return Ok(false);
-    };
-    let address = offer.address.unwrap_or(Ipv4Addr::UNSPECIFIED);
-    let server = offer.server.unwrap_or(Ipv4Addr::UNSPECIFIED);
-    say(Say::Request { address, server })?;
-    Ok(listening.next(LOST).is_some_and(|answer| answer.kind == 5))
+/// A relay with many clients behind it.
+struct Relay {
+    socket: UdpSocket,
+    address: Ipv4Addr,
+    server: SocketAddr,
+    pid: u32,
+    leases: HashMap<u32, Ipv4Addr>,
+    under_way: HashMap<u32, (u32, Instant)>,
+    next_xid: u32,
+}
+
+impl Relay {
+    fn open(address: Ipv4Addr, pid: u32) -> Result<Self> {
+        let socket = UdpSocket::bind((address, 67)).context("binding the relay's port")?;
+        socket
+            .set_read_timeout(Some(Duration::from_millis(5)))
+            .context("limiting a wait")?;
+        let server: Ipv4Addr = SERVER.parse().context("the server's address")?;
+        Ok(Self {
+            socket,
+            address,
+            server: (server, 67).into(),
+            pid,
+            leases: HashMap::new(),
+            under_way: HashMap::new(),
+            next_xid: 1,
+        })
+    }
+
+    /// Keeps [`WINDOW`] exchanges under way until all clients had theirs, or renewals took as long as they should.
+    fn load(&mut self, wish: Wish, clients: std::ops::Range<u32>) -> Result<Load> {
+        self.under_way.clear();
+        let (before, begin) = (process::processor(self.pid)?, Instant::now());
+        let (mut next, mut done, mut lost) = (clients.start, 0, 0);
+        let mut buffer = [0; 1500];
+        loop {
+            let more = match wish {
+                Wish::Lease => next < clients.end,
+                Wish::Renew => begin.elapsed() < FOR,
+            };
+            while more && self.under_way.len() < WINDOW && (wish == Wish::Renew || next < clients.end) {
+                self.begin(wish, next)?;
+                next += 1;
+                if wish == Wish::Renew && next == clients.end {
+                    next = clients.start;
+                }
+            }
+            if self.under_way.is_empty() && !more {
+                break;
+            }
+            if let Ok(length) = self.socket.recv(&mut buffer) {
+                done += u32::from(self.hear(&buffer[..length])?);
+            }
+            let waiting = self.under_way.len();
+            self.under_way.retain(|_, (_, since)| since.elapsed() < LOST);
+            lost += u32::try_from(waiting - self.under_way.len()).unwrap_or(u32::MAX);
+        }
+        let (took, used) = (begin.elapsed(), process::processor(self.pid)?.saturating_sub(before));
+        Ok(Load { done, lost, took, used })
+    }
+
+    fn begin(&mut self, wish: Wish, client: u32) -> Result<()> {
+        let xid = self.next_xid;
+        self.next_xid += 1;
+        let rom = Rom::new(Kind::UefiX64, client);
+        let packet = match (wish, self.leases.get(&client)) {
+            (Wish::Renew, Some(lease)) => renewal(&rom, xid, *lease),
+            _ => dhcp::packet(&rom, Voice::Firmware, xid, Say::Discover),
+        };
+        self.under_way.insert(xid, (client, Instant::now()));
+        self.pass_on(packet)
+    }
+
+    /// RFC 1542, 4.1.1: a relay writes its own address into the packet.
+    fn pass_on(&self, mut packet: Vec<u8>) -> Result<()> {
+        packet[3] = 1;
+        packet[24..28].copy_from_slice(&self.address.octets());
+        self.socket.send_to(&packet, self.server).context("asking").map(drop)
+    }
+
+    /// Goes on with an exchange; whether it is done.
+    fn hear(&mut self, packet: &[u8]) -> Result<bool> {
+        let Some(answer) = dhcp::parse(packet) else {
+            return Ok(false);
+        };
+        let (Some(&(client, _)), Some(address)) = (self.under_way.get(&answer.xid), answer.address) else {
+            return Ok(false);
+        };
+        match (answer.kind, answer.server) {
+            (2, Some(server)) => {
+                let rom = Rom::new(Kind::UefiX64, client);
+                let say = Say::Request { address, server };
+                self.pass_on(dhcp::packet(&rom, Voice::Firmware, answer.xid, say))?;
+                Ok(false)
+            }
+            (5, _) => {
+                self.under_way.remove(&answer.xid);
+                self.leases.insert(client, address);
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+}
+
+/// RFC 2131, 4.3.2: a client that renews writes its address into 'ciaddr', and nothing into options 50 and 54.
+fn renewal(rom: &Rom, xid: u32, lease: Ipv4Addr) -> Vec<u8> {
+    let mut packet = dhcp::header(rom.mac, xid, false);
+    packet[12..16].copy_from_slice(&lease.octets());
+    packet.extend([53, 1, 3, 55, 4, 1, 3, 6, 51, 255]);
+    packet.resize(300, 0);
+    packet
 }

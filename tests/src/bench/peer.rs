@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::json;
 
 use crate::lab::{BRIDGE, SERVER};
 use crate::rom;
@@ -71,21 +72,21 @@ pub fn dnsmasq(yard: &Yard, pool: (&str, &str), tftp: &Path) -> Result<Peer> {
 }
 
 /// nginx with a folder of files and two workers.
-pub fn nginx(yard: &Yard, program: &Path, files: &Path) -> Result<Peer> {
+pub fn nginx(yard: &Yard, program: &Unpacked, files: &Path) -> Result<Peer> {
     let place = yard.lab.folder().join("nginx");
     std::fs::create_dir_all(&place).context("making nginx's folder")?;
     let config = place.join("nginx.conf");
     let text = format!(
         "user root;\ndaemon off;\nworker_processes 2;\npid {0}/pid;\nerror_log {0}/error.log;\n\
          events {{ worker_connections 4096; }}\n\
-         http {{ access_log off; sendfile on; tcp_nopush on; client_body_temp_path {0}/body; proxy_temp_path {0}/proxy;\n\
+         http {{ access_log off; sendfile on; tcp_nopush on; keepalive_requests 10000000; open_file_cache max=100; client_body_temp_path {0}/body; proxy_temp_path {0}/proxy;\n\
          fastcgi_temp_path {0}/f; uwsgi_temp_path {0}/u; scgi_temp_path {0}/s;\n\
          server {{ listen {NGINX_PORT}; root {1}; }} }}\n",
         place.display(),
         files.display()
     );
     std::fs::write(&config, text).context("writing nginx's configuration")?;
-    let mut command = Command::new(program);
+    let mut command = program.command();
     command
         .arg("-p")
         .arg(&place)
@@ -109,28 +110,121 @@ fn log(place: &Path) -> String {
     std::fs::read_to_string(place.join("error.log")).unwrap_or_default()
 }
 
-/// nginx where it is installed; else out of Debian's package, unpacked into the cache and not installed.
-pub fn find_nginx(cache: &Path) -> Result<PathBuf> {
-    let unpacked = cache.join("bench/nginx");
-    let candidates = [PathBuf::from("/usr/sbin/nginx"), unpacked.join("usr/sbin/nginx")];
-    if let Some(found) = candidates.iter().find(|path| path.exists()) {
-        return Ok(found.clone());
+/// A program of Debian's, unpacked into the cache and not installed, with the folders of its libraries.
+#[derive(Clone, Debug)]
+pub struct Unpacked {
+    program: PathBuf,
+    root: PathBuf,
+}
+
+impl Unpacked {
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        let folders = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"].map(|folder| self.root.join(folder));
+        // Folders that are not there are passed over by the loader.
+        let libraries = folders.map(|folder| folder.display().to_string()).join(":");
+        command.env("LD_LIBRARY_PATH", libraries);
+        command
     }
-    std::fs::create_dir_all(&unpacked).context("making a folder for nginx")?;
+}
+
+/// nginx.
+pub fn find_nginx(cache: &Path) -> Result<Unpacked> {
+    unpacked(cache, "nginx", "usr/sbin/nginx", &["nginx"])
+}
+
+/// Kea's server, with what it needs of libraries that a small Debian does not have.
+pub fn find_kea(cache: &Path) -> Result<Unpacked> {
+    let packages = [
+        "kea-dhcp4-server",
+        "kea-common",
+        "liblog4cplus-2.0.5",
+        "libmariadb3",
+        "libpq5",
+    ];
+    unpacked(cache, "kea", "usr/sbin/kea-dhcp4", &packages)
+}
+
+/// atftpd.
+pub fn find_atftpd(cache: &Path) -> Result<Unpacked> {
+    unpacked(cache, "atftpd", "usr/sbin/atftpd", &["atftpd", "libwrap0", "libpcre3"])
+}
+
+fn unpacked(cache: &Path, name: &str, program: &str, packages: &[&str]) -> Result<Unpacked> {
+    let root = cache.join("bench").join(name);
+    let unpacked = Unpacked {
+        program: root.join(program),
+        root,
+    };
+    let whole = unpacked.root.join("whole");
+    if whole.exists() {
+        return Ok(unpacked);
+    }
+    std::fs::create_dir_all(&unpacked.root).with_context(|| format!("making a folder for {name}"))?;
     run(Command::new("apt-get")
-        .args(["download", "nginx"])
-        .current_dir(&unpacked))?;
-    let package = std::fs::read_dir(&unpacked)
-        .context("looking for the package")?
+        .arg("download")
+        .args(packages)
+        .current_dir(&unpacked.root))?;
+    for entry in std::fs::read_dir(&unpacked.root)
+        .context("looking for the packages")?
         .flatten()
-        .map(|entry| entry.path());
-    let package = package
-        .into_iter()
-        .find(|path| path.extension().is_some_and(|kind| kind == "deb"));
-    let package = package.context("apt-get downloaded nothing")?;
-    run(Command::new("dpkg").arg("-x").arg(&package).arg(&unpacked))?;
-    ensure!(candidates[1].exists(), "there is no nginx in {}", package.display());
-    Ok(candidates[1].clone())
+    {
+        if entry.path().extension().is_some_and(|kind| kind == "deb") {
+            run(Command::new("dpkg").arg("-x").arg(entry.path()).arg(&unpacked.root))?;
+        }
+    }
+    ensure!(unpacked.program.exists(), "there is no {program} in {packages:?}");
+    std::fs::write(whole, "").context("taking note that all is unpacked")?;
+    Ok(unpacked)
+}
+
+/// Kea with the same pool as the provisioner, its leases in a file, as it comes: with two threads or without.
+pub fn kea(yard: &Yard, program: &Unpacked, network: &str, pool: &str, threads: bool) -> Result<Peer> {
+    let place = yard.lab.folder().join("kea");
+    std::fs::create_dir_all(place.join("run")).context("making Kea's folder")?;
+    let config = json!({ "Dhcp4": {
+        "interfaces-config": { "interfaces": [BRIDGE], "dhcp-socket-type": "raw" },
+        "lease-database": { "type": "memfile", "name": place.join("leases.csv"), "lfc-interval": 0 },
+        "multi-threading": { "enable-multi-threading": threads, "thread-pool-size": 2, "packet-queue-size": 64 },
+        "valid-lifetime": 3600,
+        "authoritative": true,
+        "client-classes": [{
+            "name": "uefi", "test": "option[93].hex == 0x0007",
+            "boot-file-name": "ipxe.efi", "next-server": SERVER }],
+        "subnet4": [{ "subnet": network, "pools": [{ "pool": pool }] }],
+        "loggers": [{
+            "name": "kea-dhcp4", "severity": "ERROR", "output_options": [{ "output": place.join("log") }] }],
+    }});
+    let file = place.join("kea.json");
+    std::fs::write(&file, config.to_string()).context("writing Kea's configuration")?;
+    let mut command = program.command();
+    command
+        .arg("-c")
+        .arg(&file)
+        .env("KEA_PIDFILE_DIR", place.join("run"))
+        .env("KEA_LOCKFILE_DIR", place.join("run"))
+        .env("KEA_LOGGER_DESTINATION", "stderr");
+    Ok(Peer(
+        yard.lab.space().spawn(quiet(&mut command)).context("starting Kea")?,
+    ))
+}
+
+/// atftpd with a folder of files.
+pub fn atftpd(yard: &Yard, program: &Unpacked, files: &Path) -> Result<Peer> {
+    let mut command = program.command();
+    command.args([
+        "--daemon",
+        "--no-fork",
+        "--bind-address",
+        SERVER,
+        "--user=root.root",
+        "--maxthread=1000",
+        "--logfile=/dev/null",
+    ]);
+    command.arg(files);
+    Ok(Peer(
+        yard.lab.space().spawn(quiet(&mut command)).context("starting atftpd")?,
+    ))
 }
 
 fn run(command: &mut Command) -> Result<()> {

@@ -25,8 +25,12 @@ pub fn resident(pid: u32) -> Result<u64> {
 
 /// Processor time of a process and its children so far.
 pub fn processor(pid: u32) -> Result<Duration> {
+    let all = || std::iter::once(pid).chain(children(pid));
+    if let Some(precise) = all().map(scheduled).sum::<Option<Duration>>() {
+        return Ok(precise);
+    }
     let mut ticks = 0;
-    for pid in std::iter::once(pid).chain(children(pid)) {
+    for pid in all() {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("reading a process's times")?;
         // proc(5): the second field is in brackets and may hold blanks; utime and stime are the 14th and 15th.
         let fields: Vec<&str> = stat
@@ -37,6 +41,18 @@ pub fn processor(pid: u32) -> Result<Duration> {
         }
     }
     Ok(Duration::from_secs(1) * ticks / TICKS)
+}
+
+/// The same in nanoseconds, from its threads' first figure in `schedstat`; `None` where the kernel does not count so.
+fn scheduled(pid: u32) -> Option<Duration> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
+    let nanoseconds: Option<u64> = threads
+        .map(|thread| {
+            let line = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            line.split_whitespace().next()?.parse::<u64>().ok()
+        })
+        .sum();
+    nanoseconds.filter(|&sum| sum > 0).map(Duration::from_nanos)
 }
 
 fn children(pid: u32) -> Vec<u32> {

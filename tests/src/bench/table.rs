@@ -18,7 +18,27 @@ pub struct Line {
     pub cause: String,
 }
 
+/// What a ratio to a peer's figure should be.
+#[derive(Clone, Copy, Debug)]
+pub enum Limit {
+    /// Less is better.
+    AtMost(f64),
+    /// More is better.
+    AtLeast(f64),
+}
+
 impl Line {
+    /// A figure beside a peer's: what counts is the one divided by the other.
+    pub fn beside(what: &str, limit: Limit, ours: f64, (peer, theirs): (&str, f64), unit: &str) -> Self {
+        let ratio = ours / theirs;
+        let (target, reached) = match limit {
+            Limit::AtMost(most) => (format!("at most {most} × {peer}"), ratio <= most),
+            Limit::AtLeast(least) => (format!("at least {least} × {peer}"), ratio >= least),
+        };
+        let measured = format!("{} {unit}, {peer} {}: {ratio:.2} ×", figure(ours), figure(theirs));
+        Self::new(what, &target, measured, reached)
+    }
+
     /// A measure with a target.
     pub fn new(what: &str, target: &str, measured: String, reached: bool) -> Self {
         let (what, target) = (what.into(), target.into());
@@ -58,6 +78,15 @@ impl Line {
     pub fn because(mut self, cause: impl Into<String>) -> Self {
         self.cause = cause.into();
         self
+    }
+}
+
+/// As many digits as say something.
+fn figure(number: f64) -> String {
+    match number {
+        1000.0.. => format!("{number:.0}"),
+        10.0.. => format!("{number:.1}"),
+        _ => format!("{number:.2}"),
     }
 }
 

@@ -5,12 +5,12 @@ use anyhow::Result;
 use clap::Parser;
 use tests::artifacts::Artifacts;
 use tests::bench::table::{self, Line};
-use tests::bench::{boots, dhcp, files, node_init, wire_size, write};
+use tests::bench::{boots, dhcp, http, node_init, tftp, wire_size, write};
 
 /// Measures Gleaner beside programs that people know.
 #[derive(Debug, Parser)]
 struct Cli {
-    /// Only these sections: boots, dhcp, files, node-init, wire-size, write.
+    /// Only these sections: boots, dhcp, tftp, http, node-init, wire-size, write.
     sections: Vec<String>,
 }
 
@@ -29,8 +29,9 @@ fn main() -> Result<()> {
         }
     };
     section("boots", &|| boots::measure(&artifacts));
-    section("dhcp", &dhcp::measure);
-    section("files", &|| files::measure(&artifacts));
+    section("dhcp", &|| dhcp::measure(&artifacts));
+    section("tftp", &|| tftp::measure(&artifacts));
+    section("http", &|| http::measure(&artifacts));
     section("node-init", &|| node_init::measure(&artifacts));
     section("wire-size", &|| wire_size::measure(&artifacts));
     section("write", &|| write::measure(&artifacts));
