@@ -247,6 +247,8 @@ impl Journal {
     }
 }
 
+/// Cards that are forgotten at a time when there are too many.
+const FORGOTTEN: usize = 32;
 /// Bytes at the end of a file whose acknowledgement may be missing: the largest block that fits a frame.
 const LAST_BLOCKS: u64 = 1468;
 
@@ -262,19 +264,18 @@ impl Kept {
         self.addresses.insert(address, mac);
     }
 
-    /// Forgets the card that is least worth remembering: one that never booted, else the one that was seen longest
-    /// ago.
+    /// Forgets the cards that are least worth remembering: those that never booted, else those that were seen longest
+    /// ago. Several at a time: finding one takes as long, and a flood of new cards asks for it with every packet.
     fn make_room(&mut self) {
         if self.cards.len() < CARDS {
             return;
         }
-        let least = self
-            .cards
-            .values()
-            .min_by_key(|card| (!card.attempts.is_empty(), card.at, card.mac))
-            .map(|card| card.mac);
-        if let Some(mac) = least {
-            self.cards.remove(&mac);
+        let worth = |card: &Card| (!card.attempts.is_empty(), card.at, card.mac);
+        let mut cards: Vec<_> = self.cards.values().map(worth).collect();
+        // There are far more than are forgotten.
+        let (least, _, _) = cards.select_nth_unstable(FORGOTTEN);
+        for (_, _, mac) in least {
+            self.cards.remove(mac);
         }
     }
 }

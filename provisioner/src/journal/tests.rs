@@ -243,7 +243,7 @@ fn a_hundred_thousand_cards_leave_a_bounded_trace_and_do_not_push_out_one_that_b
     }
     assert!(play.journal.of(mac).is_some());
     let kept = play.journal.0.lock().unwrap();
-    assert_eq!(kept.cards.len(), CARDS);
+    assert!((CARDS - FORGOTTEN..=CARDS).contains(&kept.cards.len()));
     assert!(kept.addresses.len() <= ADDRESSES, "{} addresses", kept.addresses.len());
 }
 
