@@ -26,6 +26,7 @@ use crate::registry::{Entry, Registry};
 use crate::tls::ServerKey;
 use crate::{events, http, monitor};
 
+mod apart;
 mod edges;
 mod log;
 mod memory;

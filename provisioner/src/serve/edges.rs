@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use socket2::{Domain, Socket, Type};
 use tracing::warn;
 
+use super::apart::apart;
 use super::taken::holder;
 use super::wire::Wire;
 use crate::config::{Config, DhcpMode, Ports};
@@ -118,7 +119,7 @@ impl Edges {
             control: unix(self.control).context(handing)?,
         };
         let mut edges: Vec<Edge> = vec![Box::pin(self.tftp.run())];
-        edges.extend(self.dhcp.map(|dhcp| Box::pin(dhcp.run()) as Edge));
+        edges.extend(self.dhcp.map(|dhcp| Box::pin(apart("dhcp", dhcp.run())) as Edge));
         edges.extend(self.ntp.map(|ntp| Box::pin(ntp.run()) as Edge));
         Ok(Running { edges, web })
     }
