@@ -26,9 +26,7 @@ pub fn resident(pid: u32) -> Result<u64> {
 /// Processor time of a process and its children so far.
 pub fn processor(pid: u32) -> Result<Duration> {
     let all = || std::iter::once(pid).chain(children(pid));
-    if let Some(precise) = all().map(scheduled).sum::<Option<Duration>>() {
-        return Ok(precise);
-    }
+    let precise = all().map(scheduled).sum::<Option<Duration>>().unwrap_or_default();
     let mut ticks = 0;
     for pid in all() {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("reading a process's times")?;
@@ -40,7 +38,8 @@ pub fn processor(pid: u32) -> Result<Duration> {
             ticks += field.parse::<u32>().context("understanding a time")?;
         }
     }
-    Ok(Duration::from_secs(1) * ticks / TICKS)
+    // The precise figure misses threads that have ended, and the other one the last hundredth of a second.
+    Ok(precise.max(Duration::from_secs(1) * ticks / TICKS))
 }
 
 /// The same in nanoseconds, from its threads' first figure in `schedstat`; `None` where the kernel does not count so.
