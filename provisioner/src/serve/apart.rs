@@ -49,9 +49,10 @@ mod tests {
         let inside = Arc::clone(&held);
         let (tell, told) = oneshot::channel();
         let edge = async move {
-            let _inside = inside;
             let _ = tell.send(());
-            std::future::pending().await
+            std::future::pending::<()>().await;
+            drop(inside);
+            Ok(())
         };
         let running = tokio::spawn(apart("test", edge));
         told.await.unwrap();
