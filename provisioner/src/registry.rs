@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Nodes, events, capsules and tokens: what survives the server.
 //!
-//! One `SQLite` file in the state folder, one writer. What boots and orders need is kept in memory as well and is
-//! changed only after the database has it on the disk; a reader never waits for a writer's `fsync`. The registry
-//! knows no socket, no image and no clock.
+//! One `SQLite` file in the state folder, one connection that writes and one that reads. What boots and orders need most
+//! is kept in memory as well and is changed only after the database has it on the disk; a reader never waits for a
+//! writer's `fsync`. The registry knows no socket, no image and no clock.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use provisioner_api::{ComputeReport, EventEntry, Inventory, Life};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 
 use crate::enrol::Window;
@@ -41,9 +41,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Pages of 4 KiB that `SQLite` keeps in memory: the nodes that are asked for are in our own.
 const CACHE_PAGES: i64 = 512;
 
+/// The same for the connection that only reads: single rows.
+const READER_PAGES: i64 = 64;
+
 /// The database, and what of it is kept in memory.
 #[derive(Debug)]
 pub struct Registry {
+    reader: Mutex<Connection>,
+    // Closed last: only what can write brings its log to an end.
     db: Mutex<Connection>,
     index: RwLock<Index>,
     windows: RwLock<Vec<Window>>,
@@ -125,10 +130,8 @@ impl From<rusqlite::Error> for RegistryError {
 impl Registry {
     /// Opens the database in `folder`, makes it if there is none, and brings it to this version.
     pub fn open(folder: &Path) -> Result<Self, RegistryError> {
-        Self::set_up(Connection::open(folder.join(FILE))?)
-    }
-
-    fn set_up(mut db: Connection) -> Result<Self, RegistryError> {
+        let file = folder.join(FILE);
+        let mut db = Connection::open(&file)?;
         db.busy_timeout(PATIENCE)?;
         db.pragma_update(None, "journal_mode", "wal")?;
         // A node acts on what was acknowledged: what is said to be stored must survive a power cut.
@@ -145,7 +148,11 @@ impl Registry {
         for node in store::load_nodes(&db)? {
             index.put(Arc::new(node));
         }
+        let reader = Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        reader.busy_timeout(PATIENCE)?;
+        reader.pragma_update(None, "cache_size", READER_PAGES)?;
         let registry = Self {
+            reader: Mutex::new(reader),
             db: Mutex::new(db),
             index: RwLock::new(index),
             windows: RwLock::default(),
@@ -186,23 +193,23 @@ impl Registry {
 
     /// A node's inventory, as it last registered.
     pub fn inventory(&self, id: &str) -> Result<Inventory, RegistryError> {
-        let inventory = store::load(&self.db(), Document::Inventory, id)?;
+        let inventory = store::load(&self.reader(), Document::Inventory, id)?;
         inventory.ok_or_else(|| RegistryError::NoNode(id.to_owned()))
     }
 
     /// What a node offers, as it last came home.
     pub fn report(&self, id: &str) -> Result<Option<ComputeReport>, RegistryError> {
-        store::load(&self.db(), Document::Report, id)
+        store::load(&self.reader(), Document::Report, id)
     }
 
     /// The newest `limit` events after `after`, of one node or of all, oldest first.
     pub fn events(&self, node: Option<&str>, after: Option<i64>, limit: u32) -> Result<Vec<EventEntry>, RegistryError> {
-        store::events(&self.db(), node, after, limit)
+        store::events(&self.reader(), node, after, limit)
     }
 
     /// Ids of the nodes that are lost: their silence was written down, and not yet its end.
     pub fn lost(&self) -> Result<Vec<String>, RegistryError> {
-        store::lost(&self.db())
+        store::lost(&self.reader())
     }
 
     /// Writes down something that changes no state.
@@ -234,6 +241,11 @@ impl Registry {
     /// The writer. A panic while it was held rolled its transaction back, so that it is as good as before.
     fn db(&self) -> MutexGuard<'_, Connection> {
         self.db.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What only reads.
+    fn reader(&self) -> MutexGuard<'_, Connection> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets readers see what the database has on the disk.

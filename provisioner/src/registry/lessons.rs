@@ -10,7 +10,7 @@ use crate::memory::Lessons;
 impl Registry {
     /// Everything that was kept; a row that this version cannot read is left out.
     pub fn lessons(&self) -> Result<Vec<(Mac, Lessons)>, RegistryError> {
-        let db = self.db();
+        let db = self.reader();
         let mut statement = db.prepare("SELECT mac, body FROM lessons")?;
         let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
         let mut lessons = Vec::new();

@@ -19,7 +19,7 @@ const TOKEN_PREFIX: &str = "gleaner_";
 impl Registry {
     /// A node's capsule, where one is kept.
     pub fn capsule(&self, id: &str) -> Result<Option<Capsule>, RegistryError> {
-        let db = self.db();
+        let db = self.reader();
         let mut statement = db.prepare_cached("SELECT body FROM capsules WHERE node = ?1")?;
         let body: Option<String> = statement.query_row([id], |row| row.get(0)).optional()?;
         body.map(|body| store::from_json(&body)).transpose()
@@ -63,7 +63,7 @@ impl Registry {
 
     /// Names of the tokens and when they were made.
     pub fn tokens(&self) -> Result<Vec<(String, i64)>, RegistryError> {
-        let db = self.db();
+        let db = self.reader();
         let mut statement = db.prepare_cached("SELECT name, created FROM tokens ORDER BY name")?;
         let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -83,7 +83,7 @@ impl Registry {
 
     /// The name of the token with this secret. The lookup is by hash: how long it takes says nothing of the secret.
     pub fn check_token(&self, secret: &str) -> Result<Option<String>, RegistryError> {
-        let db = self.db();
+        let db = self.reader();
         let mut statement = db.prepare_cached("SELECT name FROM tokens WHERE hash = ?1")?;
         Ok(statement.query_row([hash(secret)], |row| row.get(0)).optional()?)
     }

@@ -94,12 +94,12 @@ impl Registry {
 
     /// Places of a window that are taken: by nodes, and by machines that are on their way.
     pub fn places(&self, window: i64, now: i64) -> Result<u32, RegistryError> {
-        places(&self.db(), window, now)
+        places(&self.reader(), window, now)
     }
 
     /// How a card was let in, if it was and that still counts.
     pub fn ticket(&self, mac: Mac, now: i64) -> Result<Option<Ticket>, RegistryError> {
-        ticket(&self.db(), &mac.to_string(), now)
+        ticket(&self.reader(), &mac.to_string(), now)
     }
 
     /// Lets a card in: through a window that has a place left, or by a key. Whether that was possible.
