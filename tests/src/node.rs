@@ -68,6 +68,19 @@ impl Node {
         })
     }
 
+    /// The same start with another connection: a node waits for orders on one and speaks on the other.
+    pub fn beside(&self) -> Result<Self> {
+        Ok(Self {
+            key: Key::from_pem(&self.key.to_pem())?,
+            boot_id: self.boot_id.clone(),
+            sequence: self.sequence,
+            tls: Arc::clone(&self.tls),
+            from: self.from,
+            controller: self.controller,
+            connection: None,
+        })
+    }
+
     /// The server's clock.
     pub fn time(&mut self) -> Result<Time> {
         self.get(path::TIME)

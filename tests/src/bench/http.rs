@@ -35,7 +35,7 @@ const OPEN: u32 = 64;
 const FOR: Duration = Duration::from_secs(3);
 const OUR_PORT: u16 = 8080;
 /// Resident bytes while 200 machines boot.
-const RESIDENT_TARGET: u64 = 64 << 20;
+const RESIDENT_TARGET: u64 = 64_000_000;
 /// The peer writes no line a request either.
 const QUIET: &str = "[log]\nfilter = \"warn\"\n";
 /// Between two looks at a server's memory.

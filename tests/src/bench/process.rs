@@ -10,16 +10,22 @@ const TICKS: u32 = 100;
 
 /// Resident bytes of a process.
 pub fn resident(pid: u32) -> Result<u64> {
+    status(pid, "VmRSS:")
+}
+
+/// The most that it ever had.
+pub fn highest_resident(pid: u32) -> Result<u64> {
+    status(pid, "VmHWM:")
+}
+
+fn status(pid: u32, name: &str) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).context("reading a process's status")?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .context("no VmRSS")?;
-    let kilobytes: u64 = line
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let kilobytes = line
+        .with_context(|| format!("no {name}"))?
         .trim()
-        .trim_end_matches(" kB")
-        .parse()
-        .context("understanding VmRSS")?;
+        .trim_end_matches(" kB");
+    let kilobytes: u64 = kilobytes.parse().with_context(|| format!("understanding {name}"))?;
     Ok(kilobytes * 1024)
 }
 
