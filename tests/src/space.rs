@@ -13,8 +13,15 @@ use std::os::fd::AsFd;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
+use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::unistd::fchdir;
+
+/// What mount(2) does not look at.
+const NOTHING: Option<&str> = None;
+/// The mount namespace of whoever asks.
+const OWN_MOUNTS: &str = "/proc/thread-self/ns/mnt";
 
 /// Private namespaces and what runs in them.
 pub struct Space {
@@ -36,10 +43,8 @@ impl Space {
         let space = on_own_thread(|| {
             unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID)
                 .context("making private namespaces")?;
-            let nothing: Option<&str> = None;
-            mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)
-                .context("keeping mounts of the laboratory to itself")?;
-            mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), nothing)
+            keep_mounts().context("keeping mounts of the laboratory to itself")?;
+            mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), NOTHING)
                 .context("showing the private network in /sys")?;
             let mut init = Command::new("cat")
                 .stdin(Stdio::piped())
@@ -121,8 +126,31 @@ impl Space {
         // setns(2): a thread that shares its root and working directory with others cannot change mount namespaces.
         unshare(CloneFlags::CLONE_FS).context("separating the working directory")?;
         setns(self.net.as_fd(), CloneFlags::CLONE_NEWNET).context("entering the network namespace")?;
-        setns(self.mounts.as_fd(), CloneFlags::CLONE_NEWNS).context("entering the mount namespace")
+        enter_mounts(&self.mounts)
     }
+}
+
+/// Makes everything that is mounted in this thread's new mount namespace its own affair.
+fn keep_mounts() -> Result<()> {
+    let private = || mount(NOTHING, "/", NOTHING, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NOTHING);
+    match private() {
+        // In a chroot(2) the root folder is no mount, and entering the namespace again would lead out of it: what was
+        // the root for this program becomes the root of the namespace.
+        Err(Errno::EINVAL) => {
+            let root = File::open("/")?;
+            enter_mounts(&File::open(OWN_MOUNTS)?)?;
+            private()?;
+            fchdir(&root)?;
+            mount(Some("."), "/", NOTHING, MsFlags::MS_BIND | MsFlags::MS_REC, NOTHING)?;
+            enter_mounts(&File::open(OWN_MOUNTS)?)
+        }
+        done => Ok(done?),
+    }
+}
+
+/// Moves this thread, with its root and working directory, into a mount namespace.
+fn enter_mounts(mounts: &File) -> Result<()> {
+    setns(mounts, CloneFlags::CLONE_NEWNS).context("entering the mount namespace")
 }
 
 /// A way to connect into a space. It keeps the network there, not what runs in it.
