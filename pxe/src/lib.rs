@@ -9,12 +9,13 @@
 //! - [`proxy`]: boot information beside another DHCP server's leases, in the dialects that firmware understands.
 //! - [`lease`]: which address belongs to whom.
 //! - [`bootfile`]: what a client is to load next; the only place with file names.
-//! - [`ipxe`]: boot scripts, a struct a template.
+//! - [`ipxe`], [`grub`]: boot scripts, a struct a template.
 //! - [`tftp`]: the transfer of a file as a state machine.
 
 pub mod bootfile;
 pub mod client;
 pub mod dhcp;
+pub mod grub;
 pub mod ipxe;
 pub mod lease;
 mod mac;
