@@ -73,6 +73,11 @@ pub fn prepare(args: &PrepareArgs) -> Result<()> {
 
 /// Fetches the tree whose programs do the work, or finds it in the cache.
 fn fetch_tools(suite: &str, mirror: &Mirror, cache: &Cache) -> Result<Tools> {
+    Ok(Tools::new(fetch_tool_tree(suite, mirror, cache)?.files()))
+}
+
+/// The same as a tree, for whoever takes more from it than programs.
+fn fetch_tool_tree(suite: &str, mirror: &Mirror, cache: &Cache) -> Result<Tree> {
     let request = Request {
         what: "tools",
         suite,
@@ -80,7 +85,7 @@ fn fetch_tools(suite: &str, mirror: &Mirror, cache: &Cache) -> Result<Tools> {
         packages: TOOL_PACKAGES.to_vec(),
         depth: Depth::Unpacked,
     };
-    Ok(Tools::new(Tree::fetch(&request, mirror, cache)?.files()))
+    Tree::fetch(&request, mirror, cache)
 }
 
 /// The key to sign with; a first build makes one, so that nothing unsigned ever leaves.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What to build, as a person writes it down: one TOML file a thing, the two built-in ones are in `recipes/`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -53,6 +54,9 @@ pub struct Ram {
     pub files: Vec<String>,
     /// Loaders of the package ipxe.
     pub loaders: Vec<String>,
+    /// Loaders that Secure Boot lets in: names, and where they lie in the tree of the tools.
+    #[serde(default)]
+    pub signed: BTreeMap<String, String>,
     /// Kernel modules that go in.
     pub modules: Vec<String>,
     /// Kernel modules that stay out unless another one needs them.
@@ -147,7 +151,11 @@ impl Ram {
 
     fn check(&self) -> Result<()> {
         check_words(&self.name, &self.suite, self.all_packages())?;
-        for path in [&self.programs, &self.files, &self.loaders].into_iter().flatten() {
+        for path in [&self.programs, &self.files, &self.loaders]
+            .into_iter()
+            .flatten()
+            .chain(self.signed.iter().flat_map(|(name, path)| [name, path]))
+        {
             ensure!(
                 is_relative(path),
                 "{path:?} must be a path below the root of the tree, without a slash in front"

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use provisioner_api::{RamFile, RamManifest};
 
-use super::{fetch_tools, node_init, open_result, signing_key, version};
+use super::{fetch_tool_tree, node_init, open_result, signing_key, version};
 use crate::cache::Cache;
 use crate::cli::BuildArgs;
 use crate::debian::{Depth, Request, Tree};
@@ -16,6 +16,7 @@ use crate::kernel::Kernel;
 use crate::mirror::Mirror;
 use crate::progress::{Progress, megabytes};
 use crate::recipe::Ram;
+use crate::tool::Tools;
 use crate::{grub, sign};
 
 /// Where cargo puts the static node-init.
@@ -35,7 +36,8 @@ pub fn build(args: &BuildArgs) -> Result<()> {
     let mut progress = Progress::default();
 
     let mirror = progress.verb("find the mirror", |_| Mirror::find(args.mirror.as_deref()))?;
-    let tools = progress.verb("fetch the tools", |_| fetch_tools(&recipe.suite, &mirror, &cache))?;
+    let toolbox = progress.verb("fetch the tools", |_| fetch_tool_tree(&recipe.suite, &mirror, &cache))?;
+    let tools = Tools::new(toolbox.files());
     let tree = progress.verb("fetch kernel, firmware and loaders", |_| {
         fetch(&recipe, &mirror, &cache)
     })?;
@@ -57,14 +59,17 @@ pub fn build(args: &BuildArgs) -> Result<()> {
         initramfs::assemble(&node_init, created, &system, &initrd)
     })?;
     progress.verb("copy kernel and loaders", |_| {
-        copy_loaders(&recipe, &kernel, &files, &args.out)
+        copy_loaders(&recipe, &kernel, &files, &toolbox.files(), &args.out)
     })?;
     let loaders = args.out.join(RamManifest::LOADERS);
     progress.verb("make local-grub.efi", |_| {
         grub::local_efi(&tools, scratch, &loaders.join("local-grub.efi"))
     })?;
     let manifest = progress.verb("list the files", |_| {
-        describe(&recipe, &kernel, &tree, created, &args.out)
+        let mut packages = tree.packages()?;
+        packages.extend(toolbox.packages()?.into_iter().filter(|package| is_signed(package)));
+        packages.sort();
+        describe(&recipe, &kernel, packages, created, &args.out)
     })?;
     progress.verb("sign", |_| write_list(&manifest, &key, &list))?;
 
@@ -94,12 +99,21 @@ pub(super) fn fetch(recipe: &Ram, mirror: &Mirror, cache: &Cache) -> Result<Tree
     Tree::fetch(&request, mirror, cache)
 }
 
-fn copy_loaders(recipe: &Ram, kernel: &Kernel, tree: &Path, out: &Path) -> Result<()> {
+/// Whether this is one of the packages whose files go into the result as they are signed.
+fn is_signed(package: &str) -> bool {
+    let name = package.split_once('=').map_or(package, |(name, _)| name);
+    ["shim-signed", "grub-efi-amd64-signed"].contains(&name)
+}
+
+fn copy_loaders(recipe: &Ram, kernel: &Kernel, tree: &Path, toolbox: &Path, out: &Path) -> Result<()> {
     copy(&kernel.image(), &out.join(RamManifest::KERNEL))?;
     let loaders = out.join(RamManifest::LOADERS);
     fs::create_dir_all(&loaders).with_context(|| format!("making {}", loaders.display()))?;
     for loader in &recipe.loaders {
         copy(&tree.join("usr/lib/ipxe").join(loader), &loaders.join(loader))?;
+    }
+    for (name, path) in &recipe.signed {
+        copy(&toolbox.join(path), &loaders.join(name))?;
     }
     Ok(())
 }
@@ -109,8 +123,9 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::write(to, bytes).with_context(|| format!("writing {}", to.display()))
 }
 
-fn describe(recipe: &Ram, kernel: &Kernel, tree: &Tree, created: u64, out: &Path) -> Result<RamManifest> {
-    let loaders = recipe.loaders.iter().map(String::as_str).chain(["local-grub.efi"]);
+fn describe(recipe: &Ram, kernel: &Kernel, packages: Vec<String>, created: u64, out: &Path) -> Result<RamManifest> {
+    let loaders = recipe.loaders.iter().chain(recipe.signed.keys());
+    let loaders = loaders.map(String::as_str).chain(["local-grub.efi"]);
     let mut paths: Vec<String> = loaders.map(|name| format!("{}/{name}", RamManifest::LOADERS)).collect();
     paths.extend([RamManifest::KERNEL.to_owned(), RamManifest::INITRD.to_owned()]);
     paths.sort();
@@ -135,7 +150,7 @@ fn describe(recipe: &Ram, kernel: &Kernel, tree: &Tree, created: u64, out: &Path
         kernel: kernel.release.clone(),
         nonfree_firmware: recipe.firmware,
         files,
-        packages: tree.packages()?,
+        packages,
     };
     manifest.validate().context("checking the list of files")?;
     Ok(manifest)
