@@ -23,8 +23,21 @@ pub use serial::Serial;
 use crate::space::Space;
 
 /// Debian's OVMF: code that all machines share and the settings that each gets a copy of.
-const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
-const OVMF_VARS: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+const OVMF: Flash = Flash {
+    code: "/usr/share/OVMF/OVMF_CODE_4M.fd",
+    settings: "/usr/share/OVMF/OVMF_VARS_4M.fd",
+};
+/// The same as it is sold: Microsoft's keys enrolled, Secure Boot on, settings that no program can change.
+const OVMF_SECURE: Flash = Flash {
+    code: "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd",
+    settings: "/usr/share/OVMF/OVMF_VARS_4M.ms.fd",
+};
+
+/// What lies in a UEFI PC's flash memory.
+struct Flash {
+    code: &'static str,
+    settings: &'static str,
+}
 
 /// What a PC starts with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +46,18 @@ pub enum Firmware {
     Bios,
     /// OVMF, with EDK2's own PXE client.
     Uefi,
+    /// The same with Secure Boot on and nothing but Microsoft's keys enrolled.
+    SecureBoot,
+}
+
+impl Firmware {
+    fn flash(self) -> Option<&'static Flash> {
+        match self {
+            Self::Bios => None,
+            Self::Uefi => Some(&OVMF),
+            Self::SecureBoot => Some(&OVMF_SECURE),
+        }
+    }
 }
 
 /// A network card.
@@ -44,6 +69,8 @@ pub struct Card {
     pub mac: String,
     /// Whether its cable is in the switch of the laboratory.
     pub plugged: bool,
+    /// Whether firmware can boot from it: QEMU's ROM of the model, or EDK2's own driver of virtio.
+    pub boots: bool,
 }
 
 /// What a PC is made of.
@@ -65,6 +92,8 @@ pub struct Spec {
     pub smbios: Vec<String>,
     /// With a graphics card, for screenshots.
     pub screen: bool,
+    /// UEFI skips PXE and goes on to HTTP Boot at once.
+    pub http_boot: bool,
 }
 
 impl Spec {
@@ -78,6 +107,7 @@ impl Spec {
                 model: "virtio-net-pci",
                 mac: format!("52:54:00:77:00:{number:02x}"),
                 plugged: true,
+                boots: true,
             }],
             disks: vec![Disk::new("disk", 8 << 30, Bus::Virtio)],
             rtc: "utc".into(),
@@ -86,6 +116,7 @@ impl Spec {
                  uuid=6c616230-7777-4000-8000-0000000000{number:02x}"
             )],
             screen: false,
+            http_boot: false,
         }
     }
 
@@ -129,8 +160,8 @@ impl Pc {
         for disk in &spec.disks {
             disk.create(folder)?;
         }
-        if spec.firmware == Firmware::Uefi {
-            std::fs::copy(OVMF_VARS, folder.join("vars.fd")).context("copying OVMF's settings (package ovmf)")?;
+        if let Some(flash) = spec.firmware.flash() {
+            std::fs::copy(flash.settings, folder.join("vars.fd")).context("copying OVMF's settings (package ovmf)")?;
         }
         let serial = Serial::new(folder.join("serial.log"));
         Ok(Self {
@@ -239,14 +270,13 @@ impl Pc {
         let spec = &self.spec;
         let mut q = Command::new("qemu-system-x86_64");
         // graphics=off sends SeaBIOS's own output to the serial line, where tests read it.
-        q.args([
-            "-machine",
-            "q35,graphics=off",
-            "-nodefaults",
-            "-display",
-            "none",
-            "-no-user-config",
-        ]);
+        // OVMF keeps the settings of Secure Boot where only system management mode can write.
+        let machine = if spec.firmware == Firmware::SecureBoot {
+            "q35,graphics=off,smm=on"
+        } else {
+            "q35,graphics=off"
+        };
+        q.args(["-machine", machine, "-nodefaults", "-display", "none", "-no-user-config"]);
         q.args(self.accel.arguments());
         q.args([
             "-m",
@@ -273,16 +303,7 @@ impl Pc {
         for smbios in &spec.smbios {
             q.args(["-smbios", smbios]);
         }
-        if spec.firmware == Firmware::Uefi {
-            q.args([
-                "-drive",
-                &format!("if=pflash,unit=0,format=raw,readonly=on,file={OVMF_CODE}"),
-            ]);
-            q.arg("-drive").arg(format!(
-                "if=pflash,unit=1,format=raw,file={}",
-                self.path("vars.fd").display()
-            ));
-        }
+        q.args(self.flash_arguments());
         for (number, (card, tap)) in spec.cards.iter().zip(&self.taps).enumerate() {
             q.args(card_arguments(spec.firmware, number, card, tap.as_deref()));
         }
@@ -290,6 +311,25 @@ impl Pc {
             q.args(disk.arguments(&self.folder, number, spec.cards.len() + number));
         }
         q
+    }
+
+    fn flash_arguments(&self) -> Vec<String> {
+        let Some(flash) = self.spec.firmware.flash() else {
+            return Vec::new();
+        };
+        let code = format!("if=pflash,unit=0,format=raw,readonly=on,file={}", flash.code);
+        let settings = format!("if=pflash,unit=1,format=raw,file={}", self.path("vars.fd").display());
+        let mut arguments = vec!["-drive".into(), code, "-drive".into(), settings];
+        if self.spec.firmware == Firmware::SecureBoot {
+            arguments.extend(["-global".into(), "driver=cfi.pflash01,property=secure,value=on".into()]);
+        }
+        if self.spec.http_boot {
+            for version in ["IPv4", "IPv6"] {
+                let off = format!("name=opt/org.tianocore/{version}PXESupport,string=n");
+                arguments.extend(["-fw_cfg".into(), off]);
+            }
+        }
+        arguments
     }
 }
 
@@ -306,14 +346,16 @@ fn card_arguments(firmware: Firmware, number: usize, card: &Card, tap: Option<&s
         None => format!("hubport,id=card{number},hubid={}", 100 + number),
     };
     // virtio's own ROM is an iPXE that would take the place of EDK2's PXE client; without it OVMF uses its own.
-    let rom = if firmware == Firmware::Uefi && card.model.starts_with("virtio") {
+    let rom = if firmware != Firmware::Bios && card.model.starts_with("virtio") || !card.boots {
         ",romfile="
     } else {
         ""
     };
-    let device = format!(
-        "{}{rom},netdev=card{number},mac={},bootindex={number}",
-        card.model, card.mac
-    );
+    let order = if card.boots {
+        format!(",bootindex={number}")
+    } else {
+        String::new()
+    };
+    let device = format!("{}{rom},netdev=card{number},mac={}{order}", card.model, card.mac);
     vec!["-netdev".into(), wire, "-device".into(), device]
 }

@@ -60,6 +60,7 @@ fn the_card_that_booted_is_the_one_that_is_used_whatever_comes_first() {
             model: "e1000",
             mac: "52:54:00:77:01:35".into(),
             plugged: false,
+            boots: true,
         },
     );
     spec.cards[1].model = "rtl8139";
