@@ -10,7 +10,7 @@
 //! Handlers translate: a request becomes a question to [`App`], its answer becomes a response. They decide
 //! nothing. A GET changes no node's state.
 
-mod boot;
+pub(crate) mod boot;
 mod doctor;
 mod enrol;
 mod extract;

@@ -6,7 +6,7 @@
 //! (signature and sizes; nodes check each chunk themselves), and what does not hold is kept out of use, visibly.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -212,6 +212,17 @@ impl ImageStore {
     /// The loader of this name, of the RAM environment that is booted.
     pub fn loader(&self, name: &str) -> Option<Bytes> {
         self.read(|contents| contents.booted.as_ref()?.loaders.get(name).cloned())
+    }
+
+    /// Kernel or initramfs by the path that a boot script names it by, `ram/VERSION/FILE`: open, and its size.
+    pub fn boot_file(&self, path: &str) -> Option<(File, u64)> {
+        let (version, name) = path.strip_prefix("ram/")?.split_once('/')?;
+        let ram = self.ram_version(version).filter(|ram| ram.problem.is_none())?;
+        let entry = [RamManifest::KERNEL, RamManifest::INITRD].contains(&name);
+        let entry = entry.then(|| ram.manifest.file(name)).flatten()?;
+        let file = File::open(ram.folder.join(&entry.path)).ok()?;
+        let size = file.metadata().ok()?.len();
+        Some((file, size))
     }
 
     /// Whether the RAM environment that is booted has a loader of this name.

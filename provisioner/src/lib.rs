@@ -11,6 +11,7 @@ pub mod disks;
 pub mod doctor;
 pub mod enrol;
 pub mod events;
+pub mod grub;
 pub mod http;
 pub mod identity;
 pub mod images;

@@ -13,6 +13,7 @@ use pxe::Mac;
 use pxe::bootfile::Loader;
 use pxe::client::Client;
 use pxe::dhcp::{Heard, Kind};
+use pxe::grub;
 
 pub(crate) mod datagram;
 mod interfaces;
@@ -203,7 +204,7 @@ pub struct Notice {
     pub detail: String,
 }
 
-/// The files that firmware may fetch: the loaders of the RAM environment.
+/// What firmware and loaders may fetch: loaders, kernel and initramfs of the RAM environment, and scripts.
 pub trait Files: Send + Sync + 'static {
     /// The file of this name. Names come from the network; anything but an exact name is `None`. Called from the
     /// receive loops: opening a file is fine, reading it is not.
@@ -211,6 +212,12 @@ pub trait Files: Send + Sync + 'static {
 
     /// Whether there is a file of this name, without opening it: asked about every packet.
     fn has(&self, name: &str) -> bool;
+
+    /// The boot script of a machine whose GRUB asks for it, from one address at another, which is ours. May wait for
+    /// the disk: never called from a receive loop.
+    fn script(&self, _asked: &grub::Asked<'_>, _from: Ipv4Addr, _at: Ipv4Addr) -> Option<String> {
+        None
+    }
 }
 
 /// What is in a file that firmware fetches.

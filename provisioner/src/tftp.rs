@@ -5,23 +5,26 @@
 //! or a task for each transfer would spend more than that on waking up. It never waits for anything else.
 
 mod connection;
+mod scripts;
 mod transfers;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use pxe::bootfile::{AUTOEXEC, Server};
+use pxe::grub;
 use pxe::tftp::{ErrorCode, ReadRequest, error_packet};
 use tokio::sync::oneshot;
 use tracing::debug;
 
+use self::scripts::{Script, Scripts};
 use self::transfers::{Admission, Transfers};
 use crate::config::Share;
 use crate::network::datagram::{self, Received};
@@ -35,6 +38,8 @@ const ROUND: usize = 256;
 const LISTENER: u64 = u64::MAX;
 /// See [`LISTENER`].
 const STOP: u64 = u64::MAX - 1;
+/// See [`LISTENER`].
+const SCRIPTS: u64 = u64::MAX - 2;
 
 /// What the site wants.
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +99,8 @@ impl Listener {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).context("making the TFTP thread's ear")?;
         wait_for(&epoll, &self.socket, LISTENER).context("listening for TFTP requests")?;
         wait_for(&epoll, stop, STOP).context("listening for the end of TFTP")?;
+        let scripts = Scripts::start(Arc::clone(&self.files))?;
+        wait_for(&epoll, scripts.bell(), SCRIPTS).context("listening for boot scripts")?;
         let started = Instant::now();
         let mut transfers = Transfers::new(epoll, self.settings.limits, &*self.sightings);
         let mut events = vec![EpollEvent::empty(); ROUND];
@@ -114,7 +121,12 @@ impl Listener {
                                 // No more, or an ICMP error of an earlier answer: what waits behind it is heard next.
                                 break;
                             };
-                            self.request(&buffer[..received.length], received, &mut transfers, started);
+                            self.request(&buffer[..received.length], received, &scripts, &mut transfers, now);
+                        }
+                    }
+                    SCRIPTS => {
+                        while let Some(Script { request, from, content }) = scripts.next() {
+                            self.answer(request, from, content, &mut transfers, now);
                         }
                     }
                     transfer => transfers.heard(transfer, now),
@@ -124,17 +136,33 @@ impl Listener {
         }
     }
 
-    /// Starts a transfer, or says why not.
-    fn request(&self, packet: &[u8], from: Received, transfers: &mut Transfers<'_>, started: Instant) {
-        let Received { peer, local, .. } = from;
+    /// Understands a request, and answers it or has its answer made.
+    fn request(&self, packet: &[u8], from: Received, scripts: &Scripts, transfers: &mut Transfers<'_>, now: Duration) {
         let request = match ReadRequest::parse(packet) {
             Ok(request) => request,
             Err(bad) => {
-                debug!(%peer, %bad, "refused");
+                debug!(peer = %from.peer, %bad, "refused");
                 return self.refuse(bad.word(), bad.answer(), from);
             }
         };
-        let Some(content) = request.plain_name().and_then(|name| self.content(name, local)) else {
+        if Scripts::is_one(&request) {
+            return scripts.ask(request, from);
+        }
+        let content = request.path().and_then(|path| self.content(path, from.local));
+        self.answer(request, from, content, transfers, now);
+    }
+
+    /// Starts a transfer, or says why not.
+    fn answer(
+        &self,
+        request: ReadRequest,
+        from: Received,
+        content: Option<Content>,
+        transfers: &mut Transfers<'_>,
+        now: Duration,
+    ) {
+        let Received { peer, local, .. } = from;
+        let Some(content) = content else {
             // Loaders ask for files that they can do without; that is no event.
             debug!(%peer, file = %request.file.escape_debug(), "there is no such file");
             self.sightings.fetched(Fetch {
@@ -147,8 +175,8 @@ impl Listener {
             let answer = error_packet(ErrorCode::NotFound, "there is no such file");
             return self.refuse("not-found", Some(answer), from);
         };
-        match transfers.admit(peer, &request.file, started.elapsed()) {
-            Admission::Granted => transfers.start(local, peer, request, content, started.elapsed()),
+        match transfers.admit(peer, &request.file, now) {
+            Admission::Granted => transfers.start(local, peer, request, content, now),
             Admission::SameAgain => {}
             Admission::Full => {
                 let answer = error_packet(ErrorCode::Undefined, "too many transfers, try again");
@@ -157,16 +185,21 @@ impl Listener {
         }
     }
 
-    /// iPXE under UEFI asks for a script before it asks DHCP: ours finds the server for as long as it takes.
-    fn content(&self, name: &str, local: Ipv4Addr) -> Option<Content> {
-        if name == AUTOEXEC {
+    /// Scripts that are the same for all are made here; everything else is a file.
+    fn content(&self, path: &str, local: Ipv4Addr) -> Option<Content> {
+        let text = if path == AUTOEXEC {
+            // iPXE under UEFI asks for it before it asks DHCP: ours finds the server for as long as it takes.
             let server = Server {
                 address: local,
                 http_port: self.settings.http_port,
             };
-            return Some(pxe::ipxe::autoexec(&server).into_bytes().into());
-        }
-        self.files.get(name)
+            pxe::ipxe::autoexec(&server)
+        } else if grub::FIRST.strip_prefix('/') == Some(path) {
+            grub::first()
+        } else {
+            return self.files.get(path);
+        };
+        Some(text.into_bytes().into())
     }
 
     fn refuse(&self, why: &'static str, answer: Option<Vec<u8>>, from: Received) {

@@ -17,6 +17,9 @@ pub const FIRST: &str = "/grub/grub.cfg";
 /// Path of a machine's script; the query says who asks.
 pub const SCRIPT_PATH: &str = "/boot/grub";
 
+/// Letters of a UUID.
+const UUID: usize = 36;
+
 /// Who asks for a script.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Asked<'a> {
@@ -26,6 +29,8 @@ pub struct Asked<'a> {
     pub uuid: Option<&'a str>,
     /// Whether Secure Boot is on.
     pub secure_boot: bool,
+    /// What was chosen in the menu of an unknown machine, one word.
+    pub choice: Option<&'a str>,
 }
 
 /// What every machine's GRUB reads first: it asks for the machine's own script until there is one.
@@ -59,6 +64,18 @@ pub struct LocalDisk {
     pub exit: bool,
 }
 
+/// Ask who stands before an unknown machine whether it may join; its own disk is next if nobody presses a key.
+#[derive(Clone, Debug, Template)]
+#[template(path = "ask.grub", escape = "none")]
+pub struct Ask {
+    /// Who the server is, for the screen.
+    pub server: Ipv4Addr,
+    /// What the server calls this machine, for the screen.
+    pub machine: Text,
+    /// Seconds until it goes on to its own disk.
+    pub wait: u32,
+}
+
 /// Say why this machine does not go on, wait, and ask again.
 #[derive(Clone, Debug, Template)]
 #[template(path = "stop.grub", escape = "none")]
@@ -74,15 +91,18 @@ pub struct Stop {
 }
 
 impl<'a> Asked<'a> {
-    /// Understands the name that a machine's script is asked for by; `None` if it is another file's.
-    pub fn parse(name: &'a str) -> Option<Self> {
-        let query = name.strip_prefix(SCRIPT_PATH)?.strip_prefix('?')?;
+    /// Understands the path that a machine's script is asked for by, with or without a slash in front; `None` if it
+    /// is another file's.
+    pub fn parse(path: &'a str) -> Option<Self> {
+        let path = path.strip_prefix('/').unwrap_or(path);
+        let query = path.strip_prefix(&SCRIPT_PATH[1..])?.strip_prefix('?')?;
         let mut asked = Self::default();
         for (key, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
             match key {
                 "mac" => asked.mac = value.parse().ok().filter(|mac: &Mac| mac.is_card()),
-                "uuid" => asked.uuid = Some(value).filter(|uuid| !uuid.is_empty()),
+                "uuid" => asked.uuid = Some(value).filter(|uuid| uuid.len() == UUID),
                 "secure" => asked.secure_boot = value == "y",
+                "choice" => asked.choice = Some(value),
                 _ => {}
             }
         }
@@ -103,6 +123,13 @@ impl Discover {
 }
 
 impl LocalDisk {
+    /// The script.
+    pub fn render(&self) -> String {
+        render(self)
+    }
+}
+
+impl Ask {
     /// The script.
     pub fn render(&self) -> String {
         render(self)
@@ -174,6 +201,16 @@ mod tests {
     }
 
     #[test]
+    fn ask_goes_on_to_the_disk_unless_a_key_is_pressed() {
+        let script = Ask {
+            server: Ipv4Addr::new(10, 77, 0, 1),
+            machine: Text::new("52:54:00:77:00:01"),
+            wait: 10,
+        };
+        expect_file!["testdata/ask.grub"].assert_eq(&script.render());
+    }
+
+    #[test]
     fn stop_says_why_and_asks_again() {
         let why = "the disk sda is too small (4 GB, the image needs 8 GB); put a larger one in, then approve again";
         expect_file!["testdata/stop.grub"].assert_eq(&stop("node-01", why).render());
@@ -182,7 +219,9 @@ mod tests {
     #[test]
     fn both_grubs_of_ours_look_for_the_same_systems() {
         let loaders = |script: &str| {
-            let line = script.lines().find(|line| line.trim_start().starts_with("for loader in"));
+            let line = script
+                .lines()
+                .find(|line| line.trim_start().starts_with("for loader in"));
             line.unwrap().trim().to_owned()
         };
         let other = include_str!("../../images/recipes/local.cfg");
@@ -195,15 +234,17 @@ mod tests {
 
     #[test]
     fn who_asks_is_in_the_name() {
-        let name = "/boot/grub?mac=52:54:00:77:00:01&uuid=6c616230-7777-4000-8000-000000000001&secure=y";
+        let name = "/boot/grub?mac=52:54:00:77:00:01&uuid=6c616230-7777-4000-8000-000000000001&secure=y&choice=disk";
         assert_eq!(
             Asked::parse(name),
             Some(Asked {
                 mac: Some(Mac([0x52, 0x54, 0, 0x77, 0, 1])),
                 uuid: Some("6c616230-7777-4000-8000-000000000001"),
-                secure_boot: true
+                secure_boot: true,
+                choice: Some("disk"),
             })
         );
+        assert_eq!(Asked::parse(&name[1..]), Asked::parse(name));
         assert_eq!(Asked::parse("/boot/grub?mac=&uuid=&secure="), Some(Asked::default()));
         for other in ["/boot/grub", "/boot/grub/x", "/grub/grub.cfg", ""] {
             assert_eq!(Asked::parse(other), None);

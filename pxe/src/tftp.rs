@@ -118,14 +118,16 @@ impl ReadRequest {
         Ok(Self { file, options })
     }
 
-    /// The name as a plain file name at the top of the served folder, whichever slashes the client put before it;
-    /// `None` if it points anywhere else.
-    pub fn plain_name(&self) -> Option<&str> {
+    /// The name as a path below the served folder, whichever slashes the client put before it; `None` if it could
+    /// point anywhere else.
+    pub fn path(&self) -> Option<&str> {
         // UEFI writes backslashes, and some ROMs begin with the root folder.
-        let name = self.file.trim_start_matches(['/', '\\']);
-        let name = name.strip_prefix("./").unwrap_or(name);
-        let plain = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', ':']);
-        plain.then_some(name)
+        let path = self.file.trim_start_matches(['/', '\\']);
+        let path = path.strip_prefix("./").unwrap_or(path);
+        // What stands behind a question mark says who asks.
+        let name = path.split('?').next().unwrap_or(path);
+        let plain = |part: &str| !part.is_empty() && !part.starts_with('.');
+        (name.split('/').all(plain) && !name.contains(['\\', ':'])).then_some(path)
     }
 }
 
@@ -209,7 +211,7 @@ mod tests {
         );
         let plain = ReadRequest::parse(b"\0\x01/undionly.kpxe\0OCTET\0").unwrap();
         assert_eq!(plain.options, Options::default());
-        assert_eq!(plain.plain_name(), Some("undionly.kpxe"));
+        assert_eq!(plain.path(), Some("undionly.kpxe"));
     }
 
     #[test]
@@ -259,22 +261,29 @@ mod tests {
             ".",
             "/",
             ".hidden",
-            "/etc/passwd",
+            "a/./b",
+            "a//b",
+            "a/.ssh",
             "C:x",
         ] {
             let request = ReadRequest {
                 file: outside.into(),
                 options: Options::default(),
             };
-            assert_eq!(request.plain_name(), None, "{outside}");
+            assert_eq!(request.path(), None, "{outside}");
         }
         for inside in ["ipxe.efi", "/ipxe.efi", "\\ipxe.efi", "./ipxe.efi", "//ipxe.efi"] {
             let request = ReadRequest {
                 file: inside.into(),
                 options: Options::default(),
             };
-            assert_eq!(request.plain_name(), Some("ipxe.efi"), "{inside}");
+            assert_eq!(request.path(), Some("ipxe.efi"), "{inside}");
         }
+        let script = ReadRequest {
+            file: "/boot/grub?mac=52:54:00:77:00:01&uuid=../x".into(),
+            options: Options::default(),
+        };
+        assert_eq!(script.path(), Some("boot/grub?mac=52:54:00:77:00:01&uuid=../x"));
     }
 
     proptest! {
@@ -282,7 +291,7 @@ mod tests {
         fn no_bytes_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..600), start in 0..8u8) {
             bytes.splice(0..0, [0, start]);
             if let Ok(request) = ReadRequest::parse(&bytes) {
-                prop_assert!(request.plain_name().is_none_or(|name| !name.contains(['/', '\\'])));
+                prop_assert!(request.path().is_none_or(|path| !path.starts_with(['/', '.', '\\']) && !path.split('?').next().unwrap().contains("..\\")));
             } else if let Err(bad) = ReadRequest::parse(&bytes) {
                 prop_assert!(bad.answer().is_none_or(|packet| packet.len() < 100));
             }

@@ -276,7 +276,14 @@ impl Pc {
         } else {
             "q35,graphics=off"
         };
-        q.args(["-machine", machine, "-nodefaults", "-display", "none", "-no-user-config"]);
+        q.args([
+            "-machine",
+            machine,
+            "-nodefaults",
+            "-display",
+            "none",
+            "-no-user-config",
+        ]);
         q.args(self.accel.arguments());
         q.args([
             "-m",

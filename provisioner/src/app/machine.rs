@@ -4,7 +4,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use provisioner_api::{Capsule, Heartbeat, Inventory, Life, NodeEvent, Orders, Progress, Register, Registered};
+use provisioner_api::{
+    Capsule, Heartbeat, Inventory, Life, NodeEvent, Orders, Progress, Register, Registered, cmdline,
+};
 use pxe::Mac;
 use tracing::info;
 
@@ -38,6 +40,17 @@ pub enum Choice {
     Enrol,
 }
 
+impl Choice {
+    /// Understands the word by which scripts name it.
+    pub fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "disk" => Some(Self::Disk),
+            "enrol" => Some(Self::Enrol),
+            _ => None,
+        }
+    }
+}
+
 /// Letters of a boot id or a version at most: a UUID has 36.
 const LONGEST_LABEL: usize = 128;
 
@@ -60,6 +73,27 @@ impl App {
             self.scripted(mac, from, &boot, expects_home, now);
         }
         boot
+    }
+
+    /// What a screen calls the machine with this card: by its name if it is known without doubt, else by its card.
+    pub fn name_of_card(&self, mac: Option<&str>, uuid: Option<&str>) -> String {
+        let Some(mac) = mac else {
+            return "this machine".into();
+        };
+        match self.registry.by_card(mac, uuid).as_slice() {
+            [node] => node.name.clone(),
+            _ => mac.to_owned(),
+        }
+    }
+
+    /// The kernel's arguments by which node-init in RAM finds the controller and knows it, and what the site adds.
+    pub fn ram_arguments(&self, controller: Ipv4Addr, port: u16) -> String {
+        let (pin, configured) = (&self.key.pin, &self.config.ram_kernel_args);
+        format!(
+            "{}={controller}:{port} {}={pin} {configured}",
+            cmdline::CONTROLLER,
+            cmdline::PIN
+        )
     }
 
     /// The node whose TLS key (SHA-256 of its `SubjectPublicKeyInfo`, hex) this is.

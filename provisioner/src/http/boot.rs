@@ -7,7 +7,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use provisioner_api::{RamManifest, cmdline};
+use provisioner_api::RamManifest;
 use pxe::Mac;
 use pxe::bootfile::{self, Server};
 use pxe::ipxe::{Ask, Discover, LocalDisk, Stop, Text, Unfit, Word};
@@ -22,12 +22,12 @@ use crate::boot::Boot;
 
 /// Seconds after which a stopped machine asks again: soon enough that nobody waits for it, seldom enough that a
 /// thousand of them are no load.
-const ASK_AGAIN: u32 = 30;
+pub(crate) const ASK_AGAIN: u32 = 30;
 /// Seconds after which an unknown machine goes on to its own disk: long enough to read a line and reach for a key, too
 /// short for the owner of a stray PC to mind.
-const TO_DISK: u32 = 10;
+pub(crate) const TO_DISK: u32 = 10;
 /// Lines of a reason on a text screen of 25 lines.
-const WHY_LINES: usize = 8;
+pub(crate) const WHY_LINES: usize = 8;
 
 /// What iPXE says of itself. It adds more (`platform`, `arch`), which nothing here depends on.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -69,17 +69,13 @@ pub(super) async fn script(
         Some(std::net::IpAddr::V4(from)) => Some(from),
         _ => None,
     };
-    let choice = match asked.choice.as_deref() {
-        Some("disk") => Some(Choice::Disk),
-        Some("enrol") => Some(Choice::Enrol),
-        _ => None,
-    };
+    let choice = asked.choice.as_deref().and_then(Choice::from_word);
     let boot = decide(&web, mac, uuid, from, choice).await?;
     let server = Server {
         address,
         http_port: local.port(),
     };
-    let machine = name(&web, mac, uuid);
+    let machine = web.app.name_of_card(mac.map(|mac| mac.to_string()).as_deref(), uuid);
     let place = Place {
         server,
         machine: Text::new(&machine),
@@ -122,17 +118,6 @@ async fn decide(
         Ok(app.boot(&who, now()))
     };
     blocking(&web.app, decide).await
-}
-
-/// What the screen calls this machine: by its name if it is known without doubt, else by its card.
-fn name(web: &Web, mac: Option<Mac>, uuid: Option<&str>) -> String {
-    let Some(mac) = mac.map(|mac| mac.to_string()) else {
-        return "this machine".into();
-    };
-    match web.app.registry.by_card(&mac, uuid).as_slice() {
-        [node] => node.name.clone(),
-        _ => mac,
-    }
 }
 
 /// Where the script is read, and by whom.
@@ -214,7 +199,7 @@ fn render(web: &Web, boot: &Boot, place: &Place<'_>) -> Result<(&'static str, St
                     kernel: Word::new(format!("{base}/{}", RamManifest::KERNEL))?,
                     initrd: Word::new(format!("{base}/{}", RamManifest::INITRD))?,
                     mac: place.mac,
-                    arguments: Word::several(&arguments(web, place))?,
+                    arguments: Word::several(&web.app.ram_arguments(place.server.address, place.api_port))?,
                     script: Word::new(place.script())?,
                 };
                 Ok(("discover", script.render()))
@@ -223,17 +208,6 @@ fn render(web: &Web, boot: &Boot, place: &Place<'_>) -> Result<(&'static str, St
             Err(why) => Ok(("stop", place.stop(&why))),
         },
     }
-}
-
-/// How node-init finds the controller and knows it, and what the site adds.
-fn arguments(web: &Web, place: &Place<'_>) -> String {
-    let (address, port, pin) = (place.server.address, place.api_port, &web.app.key.pin);
-    let configured = &web.app.config.ram_kernel_args;
-    format!(
-        "{}={address}:{port} {}={pin} {configured}",
-        cmdline::CONTROLLER,
-        cmdline::PIN
-    )
 }
 
 /// 8-4-4-4-12 hex digits: nothing else is looked up or put into a script.

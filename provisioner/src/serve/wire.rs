@@ -2,11 +2,12 @@
 //! What the edges hear from the core and tell it. They are bound before the core can be opened (they need the
 //! privileges, it must not have them), so the two are connected afterwards, before the first packet.
 
+use std::net::Ipv4Addr;
 use std::sync::{Arc, OnceLock};
 
 use provisioner_api::ServiceStatus;
-use pxe::Mac;
 use pxe::dhcp::Heard;
+use pxe::{Mac, grub};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
@@ -43,11 +44,23 @@ impl Wire {
 
 impl Files for Wire {
     fn get(&self, name: &str) -> Option<Content> {
-        self.0.get()?.app.images.loader(name).map(Content::Memory)
+        let images = &self.0.get()?.app.images;
+        if let Some(loader) = images.loader(name) {
+            return Some(Content::Memory(loader));
+        }
+        let (file, size) = images.boot_file(name)?;
+        Some(Content::Disk {
+            file: Arc::new(file),
+            size,
+        })
     }
 
     fn has(&self, name: &str) -> bool {
         self.0.get().is_some_and(|ends| ends.app.images.has_loader(name))
+    }
+
+    fn script(&self, asked: &grub::Asked<'_>, from: Ipv4Addr, at: Ipv4Addr) -> Option<String> {
+        Some(crate::grub::script(&self.0.get()?.app, asked, (from, at), now()))
     }
 }
 

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The boot script for GRUB: carries the answer of [`crate::boot::decide`], however often it is asked and whether by
+//! TFTP or by HTTP. Never steps state.
+
+use std::net::Ipv4Addr;
+
+use provisioner_api::RamManifest;
+use pxe::Mac;
+use pxe::grub::{Ask, Asked, Discover, LocalDisk, Stop};
+use pxe::ipxe::{Text, Unfit, Way, Word};
+
+use crate::app::{App, Choice, Who};
+use crate::boot::Boot;
+use crate::http::boot::{ASK_AGAIN, TO_DISK, WHY_LINES};
+
+/// The script of who asks, from one address at another, which is ours. Takes note of the question, and waits for the
+/// disk where it lets a machine in.
+pub fn script(app: &App, asked: &Asked<'_>, (from, at): (Ipv4Addr, Ipv4Addr), now: i64) -> String {
+    let (mac, uuid, from) = (asked.mac, asked.uuid, Some(from));
+    let choice = asked.choice.and_then(Choice::from_word);
+    let who = Who {
+        mac,
+        uuid,
+        from,
+        choice,
+    };
+    let boot = app.boot(&who, now);
+    let machine = app.name_of_card(mac.map(|mac| mac.to_string()).as_deref(), uuid);
+    let place = Place {
+        machine: Text::new(&machine),
+        mac,
+        at,
+    };
+    let (decision, script) = place.render(app, &boot).unwrap_or_else(|unfit| {
+        let why = format!("the boot script could not be made ({unfit}); look at the server's ram_kernel_args");
+        ("stop", place.stop(&why))
+    });
+    metrics::counter!("gleaner_boot_scripts_total", "decision" => decision).increment(1);
+    let secure_boot = asked.secure_boot;
+    tracing::info!(machine, decision, secure_boot, "boot script for GRUB");
+    script
+}
+
+/// Who reads the script, and at which address of ours.
+struct Place {
+    machine: Text,
+    mac: Option<Mac>,
+    at: Ipv4Addr,
+}
+
+impl Place {
+    fn render(&self, app: &App, boot: &Boot) -> Result<(&'static str, String), Unfit> {
+        let script = match boot {
+            Boot::LocalDisk => {
+                let (_, ways) = app.ways(self.mac);
+                let script = LocalDisk {
+                    machine: self.machine.clone(),
+                    exit: ways.first() == Some(&Way::Exit),
+                };
+                script.render()
+            }
+            Boot::Stop { why } => self.stop(why),
+            Boot::Ask => {
+                let script = Ask {
+                    server: self.at,
+                    machine: self.machine.clone(),
+                    wait: TO_DISK,
+                };
+                script.render()
+            }
+            Boot::Discover => match app.images.ram() {
+                Ok(ram) => self.discover(app, &ram.manifest.version)?,
+                // It was there when the decision was made: it is being replaced.
+                Err(why) => return Ok(("stop", self.stop(&why))),
+            },
+        };
+        Ok((boot.word(), script))
+    }
+
+    fn discover(&self, app: &App, version: &str) -> Result<String, Unfit> {
+        let script = Discover {
+            server: self.at,
+            machine: self.machine.clone(),
+            kernel: Word::new(format!("/ram/{version}/{}", RamManifest::KERNEL))?,
+            initrd: Word::new(format!("/ram/{version}/{}", RamManifest::INITRD))?,
+            arguments: Word::several(&app.ram_arguments(self.at, app.config.ports.api))?,
+        };
+        Ok(script.render())
+    }
+
+    fn stop(&self, why: &str) -> String {
+        let script = Stop {
+            server: self.at,
+            machine: self.machine.clone(),
+            why: Text::folded(why, WHY_LINES),
+            wait: ASK_AGAIN,
+        };
+        script.render()
+    }
+}
