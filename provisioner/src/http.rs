@@ -16,6 +16,7 @@ mod enrol;
 mod extract;
 mod files;
 pub mod gate;
+mod grub;
 mod images;
 pub mod listener;
 mod meta;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::extract::DefaultBodyLimit;
+use axum::routing::get;
 use axum::{Router, middleware};
 use provisioner_api::ServiceStatus;
 use tokio::net::{TcpListener, UnixListener};
@@ -180,13 +182,18 @@ pub fn control(web: Web) -> Router {
 
 /// What machines fetch before anything runs on them.
 fn boot_routes() -> OpenApiRouter<Web> {
-    OpenApiRouter::default().routes(routes!(boot::script))
+    OpenApiRouter::default()
+        .routes(routes!(boot::script))
+        .routes(routes!(grub::first_script))
+        .routes(routes!(grub::script))
 }
 
 /// Kernels, initramfs, loaders, images: nothing secret, everything signed or pinned.
 fn file_routes() -> OpenApiRouter<Web> {
     OpenApiRouter::default()
         .routes(routes!(images::loader))
+        // Debian's shim writes the slash before the name of what it loads next twice.
+        .route("/loaders//{file}", get(images::loader))
         .routes(routes!(images::ram))
         .routes(routes!(images::image))
 }

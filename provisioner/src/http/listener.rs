@@ -256,6 +256,8 @@ async fn speak<S>(
         router.clone().oneshot(request)
     });
     let connection = http1::Builder::new()
+        // The GRUB of Debian 13, when it fetches through UEFI's HTTP, knows `Content-Length` in this spelling only.
+        .title_case_headers(true)
         .timer(TokioTimer::new())
         .header_read_timeout(head)
         .max_buf_size(HEAD_BYTES)

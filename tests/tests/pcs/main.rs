@@ -10,4 +10,5 @@ mod beside;
 mod journey_bios;
 mod journey_uefi;
 mod power_cuts;
+mod secure_boot;
 mod service;

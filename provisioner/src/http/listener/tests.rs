@@ -102,7 +102,7 @@ async fn ask(address: SocketAddr, head: &str, body: &str) -> (u16, Option<Proble
         .nth(1)
         .and_then(|status| status.parse().ok())
         .unwrap_or(0);
-    let is_problem = answer.contains("content-type: application/problem+json");
+    let is_problem = answer.contains("Content-Type: application/problem+json");
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
     (status, is_problem.then(|| serde_json::from_str(body).unwrap()))
 }

@@ -80,7 +80,7 @@ fn answers(mut rest: &[u8]) -> Vec<(String, Vec<u8>)> {
     while !rest.is_empty() {
         let end = rest.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
         let head = String::from_utf8(rest[..end].to_vec()).unwrap();
-        let promised = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let promised = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
         let body = &rest[end + 4..];
         let length = promised.map_or(0, |length| length.parse().unwrap()).min(body.len());
         answers.push((head, body[..length].to_vec()));
@@ -114,14 +114,14 @@ async fn files_ranges_and_small_answers_share_a_connection_in_any_order() {
 async fn head_promises_the_length_and_sends_nothing() {
     let heard = say(&["HEAD /file HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"]).await;
     let text = String::from_utf8(heard).unwrap();
-    assert!(text.contains(&format!("content-length: {SIZE}")) && text.ends_with("\r\n\r\n"));
+    assert!(text.contains(&format!("Content-Length: {SIZE}")) && text.ends_with("\r\n\r\n"));
 }
 
 #[tokio::test]
 async fn a_file_that_became_shorter_cuts_the_connection_and_nothing_is_made_up() {
     let heard = say(&["GET /cut HTTP/1.1\r\nHost: x\r\n\r\n"]).await;
     let (first, body) = answers(&heard).remove(0);
-    assert!(first.contains(&format!("content-length: {SIZE}")));
+    assert!(first.contains(&format!("Content-Length: {SIZE}")));
     assert!(body == content()[..SIZE / 2]);
 }
 

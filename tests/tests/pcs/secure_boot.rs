@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Secure Boot with nothing to enrol: firmware that has Microsoft's keys only starts Debian's shim, shim starts Debian's
+//! GRUB, GRUB starts Debian's kernel. No packet tells that Secure Boot is on, so that all x86-64 UEFI machines start so.
+
+use provisioner_api::SecureBoot;
+use tests::journey::{EMPTY_DISKS, ENROL, Journey, READY};
+use tests::vm::{Bus, Disk, Firmware, Spec};
+
+#[test]
+fn with_secure_boot_on_a_pc_becomes_a_node_and_starts_from_its_sata_disk() {
+    let mut journey = Journey::new(EMPTY_DISKS).unwrap();
+    let spec = Spec::new(Firmware::SecureBoot, 61).disks(vec![Disk::new("disk", 8 << 30, Bus::Sata)]);
+    let mut pc = journey.pc(spec).unwrap();
+    journey.power_on(&mut pc).unwrap();
+    let node = journey.wait_for(&mut pc, "ready", READY).unwrap();
+    // From the power button to here there was one restart, into the disk, through GRUB from the network.
+    let detail = journey.lab.control().node(&node.name).unwrap();
+    assert_eq!(detail.inventory.secure_boot, SecureBoot::On);
+    assert_eq!(detail.installs, 1);
+    let said = pc.serial().text();
+    assert!(said.contains("starts from its own disk"), "{said}");
+    // The kernel itself says that it was started securely.
+    let kernel = journey
+        .ssh_until_it_works(&node, "dmesg | grep -i 'secure boot'")
+        .unwrap();
+    assert!(kernel.to_lowercase().contains("secure boot enabled"), "{kernel}");
+}
+
+#[test]
+fn http_boot_with_secure_boot_on_reaches_node_init() {
+    let mut journey = Journey::new("").unwrap();
+    let mut spec = Spec::new(Firmware::SecureBoot, 62);
+    spec.http_boot = true;
+    let mut pc = journey.pc(spec).unwrap();
+    journey.power_on(&mut pc).unwrap();
+    let node = journey.wait_for(&mut pc, "enrolled", ENROL).unwrap();
+    let detail = journey.lab.control().node(&node.name).unwrap();
+    assert_eq!(detail.inventory.secure_boot, SecureBoot::On);
+}
