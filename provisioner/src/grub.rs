@@ -25,7 +25,7 @@ pub fn script(app: &App, asked: &Asked<'_>, (from, at): (Ipv4Addr, Ipv4Addr), no
         choice,
     };
     let boot = app.boot(&who, now);
-    let machine = app.name_of_card(mac.map(|mac| mac.to_string()).as_deref(), uuid);
+    let machine = app.screen_name(mac.map(|mac| mac.to_string()).as_deref(), uuid);
     let place = Place {
         machine: Text::new(&machine),
         mac,

@@ -76,7 +76,7 @@ impl App {
     }
 
     /// What a screen calls the machine with this card: by its name if it is known without doubt, else by its card.
-    pub fn name_of_card(&self, mac: Option<&str>, uuid: Option<&str>) -> String {
+    pub fn screen_name(&self, mac: Option<&str>, uuid: Option<&str>) -> String {
         let Some(mac) = mac else {
             return "this machine".into();
         };

@@ -75,7 +75,7 @@ pub(super) async fn script(
         address,
         http_port: local.port(),
     };
-    let machine = web.app.name_of_card(mac.map(|mac| mac.to_string()).as_deref(), uuid);
+    let machine = web.app.screen_name(mac.map(|mac| mac.to_string()).as_deref(), uuid);
     let place = Place {
         server,
         machine: Text::new(&machine),
