@@ -5,7 +5,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use provisioner_api::{Inventory, Life};
+use provisioner_api::{Inventory, Life, RamManifest};
 use pxe::Mac;
 use pxe::bootfile::Loader;
 use pxe::dhcp::Heard;
@@ -51,6 +51,19 @@ impl App {
     /// Another server answered somebody.
     pub fn overheard(&self, heard: &Heard, now: i64) {
         self.journal.overheard(heard, now);
+    }
+
+    /// A transfer by TFTP begins. What firmware fetches counts when it has arrived, what its loader fetches now: a
+    /// kernel takes a while on a slow wire.
+    pub fn fetches_by_tftp(&self, from: Ipv4Addr, file: &str, now: i64) {
+        let step = match file.trim_start_matches('/').strip_prefix("ram/") {
+            Some(path) if path.ends_with(RamManifest::KERNEL) => Step::Kernel,
+            Some(path) if path.ends_with(RamManifest::INITRD) => Step::Initrd,
+            _ => return,
+        };
+        if let Some(mac) = self.card_at(from) {
+            self.journal.note(mac, step, now);
+        }
     }
 
     /// A transfer by TFTP ended.

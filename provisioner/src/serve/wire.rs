@@ -102,6 +102,11 @@ impl Sightings for Wire {
             size,
         } = progress;
         debug!(%peer, file, arrived, size, "fetching");
+        if *arrived == 0
+            && let Some(ends) = self.0.get()
+        {
+            ends.app.fetches_by_tftp(*peer, file, now());
+        }
     }
 
     fn fetched(&self, fetch: Fetch) {
