@@ -22,12 +22,14 @@ pub const LOADERS: [&str; 6] = [
     "snponly.efi",
     "undionly.kpxe",
 ];
+/// What Secure Boot lets in: with these there, x86-64 UEFI starts them first.
+pub const SIGNED: [&str; 2] = ["grubx64.efi", "shimx64.efi"];
 /// Name of the made-up node image.
 pub const IMAGE: &str = "debian-13";
 /// Bytes of a loader: several TFTP blocks, and not a whole number of them.
-const LOADER: usize = 70_001;
+pub const LOADER: usize = 70_001;
 /// Bytes of a kernel or initramfs.
-const KERNEL: usize = 200_000;
+pub const KERNEL: usize = 200_000;
 
 /// Bytes of noise that a large file repeats.
 const PIECE: usize = 4 << 20;

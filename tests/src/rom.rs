@@ -6,6 +6,7 @@
 mod beside;
 pub mod dhcp;
 pub mod ether;
+pub mod grub;
 pub mod script;
 pub mod tftp;
 

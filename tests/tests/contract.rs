@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use anyhow::{Context, Result, ensure};
-use tests::made_up::LOADERS;
+use tests::made_up::{self, LOADERS, SIGNED};
 use tests::rom::dhcp::Voice;
 use tests::rom::script::{self, Script};
 use tests::rom::{self, Kind, Rom, tftp};
@@ -147,6 +147,61 @@ fn answers_reach_a_card_without_an_address_whether_it_wants_them_broadcast_or_no
                 "another address for the same card"
             );
         }
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn where_the_signed_loaders_are_there_uefi_comes_by_shim_and_grub_over_tftp_and_over_http() {
+    let mut yard = Yard::new(&format!("{ALONE}{EVERYBODY}")).unwrap();
+    let mut ready = Vec::new();
+    // Nodes first, on the way that a machine in BIOS mode goes.
+    yard.tell(|street| {
+        for number in [2, 4] {
+            let mut machine = street.machine(Kind::BiosIpxe, number);
+            machine.run_until_serving(PATIENCE)?;
+            ready.push(number);
+        }
+        Ok(())
+    })
+    .unwrap();
+    let mut loaders = [&LOADERS[..], &SIGNED].concat();
+    loaders.sort_unstable();
+    let loaders: Vec<(&str, usize)> = loaders.into_iter().map(|loader| (loader, made_up::LOADER)).collect();
+    let sizes = [made_up::KERNEL; 2];
+    let signed = made_up::ram_with(yard.lab.folder(), "2", &yard.signature, sizes, &loaders).unwrap();
+    yard.lab.server().import(&signed).unwrap();
+    yard.tell(|street| {
+        for (number, kind) in [
+            (1, Kind::UefiX64),
+            (2, Kind::UefiX64),
+            (3, Kind::HttpX64),
+            (4, Kind::HttpX64),
+        ] {
+            let boot = Rom::new(kind, number).boot_by_grub(&street.ether)?;
+            if ready.contains(&number) {
+                ensure!(
+                    matches!(boot.script, Script::LocalDisk { .. }),
+                    "{kind:?}: {}",
+                    boot.text
+                );
+            } else {
+                ensure!(boot.fetch_kernel()? == 2 * made_up::KERNEL, "{kind:?}: {}", boot.text);
+                let Script::Discover { arguments, .. } = &boot.script else {
+                    anyhow::bail!("{kind:?}: {}", boot.text)
+                };
+                for wanted in ["gleaner.controller=", "gleaner.pin=", "BOOTIF="] {
+                    ensure!(
+                        arguments.iter().any(|word| word.starts_with(wanted)),
+                        "no {wanted}: {arguments:?}"
+                    );
+                }
+            }
+        }
+        // What cannot start a program of x86-64 is not told to.
+        let ia32 = Rom::new(Kind::UefiIa32, 5).boot(&street.ether)?;
+        ensure!(ia32.loader.as_deref() == Some("ipxe-ia32.efi"), "{:?}", ia32.loader);
         Ok(())
     })
     .unwrap();

@@ -92,6 +92,41 @@ pub fn parse(text: &str, mac: &str) -> Result<Script> {
     })
 }
 
+/// Reads a script for GRUB.
+pub fn parse_grub(text: &str) -> Result<Script> {
+    let words = |line: &str| -> Vec<String> {
+        let line = line.trim().trim_start_matches("if ").trim_end_matches("; then");
+        line.split_ascii_whitespace()
+            .map(|word| word.trim_matches('\'').to_owned())
+            .collect()
+    };
+    let commands: Vec<Vec<String>> = text.lines().map(words).collect();
+    let find = |name: &str| {
+        commands
+            .iter()
+            .find(|words| words.first().is_some_and(|word| word == name))
+    };
+    if let Some(kernel) = find("linux") {
+        let initrd = find("initrd").and_then(|words| words.last());
+        return Ok(Script::Discover {
+            kernel: kernel.get(1).context("a kernel without path")?.clone(),
+            initrd: initrd.context("a kernel without initrd")?.clone(),
+            arguments: kernel[2..].to_vec(),
+        });
+    }
+    if let Some(loader) = find("chainloader") {
+        return Ok(Script::LocalDisk {
+            loader: loader.last().context("a local disk without loader")?.clone(),
+        });
+    }
+    let said = commands
+        .iter()
+        .filter(|words| words.first().is_some_and(|word| word == "echo"));
+    Ok(Script::Stop {
+        said: said.map(|words| words[1..].join(" ")).collect(),
+    })
+}
+
 /// Every URL of our own in a script, whichever branch it stands in.
 pub fn urls(text: &str) -> Vec<String> {
     let words = text.split_ascii_whitespace();
