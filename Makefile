@@ -31,7 +31,7 @@ DYNAMIC := $(TARGET)/node/node-init
 # Debian's packages, by what needs them.
 PACKAGES := gcc libc6-dev pkg-config libvirt-dev \
 	mmdebstrap debian-archive-keyring ca-certificates uidmap \
-	qemu-system-x86 ovmf iproute2 dnsmasq-base curl zstd openssh-client
+	qemu-system-x86 ovmf iproute2 dnsmasq-base nftables curl zstd openssh-client
 
 .PHONY: help demo test test-long bench build image-builder programs node-init prepare images lint deps install-packages install
 

@@ -5,8 +5,10 @@
 //! promises nothing. Promises go to [`commit`], which makes them durable before it sends them.
 
 mod answer;
+mod arp;
 mod beside;
 mod card;
+mod check;
 mod commit;
 mod encore;
 mod networks;
@@ -22,11 +24,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result};
 use pxe::Mac;
 use pxe::dhcp::{Heard, probe};
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 use tracing::{debug, debug_span, info, warn};
 
 use self::answer::{Around, Lines, Now, Segment, tell};
+use self::arp::ArpSocket;
 use self::card::CardSocket;
 use self::commit::{Committer, Promises};
 use self::outbox::Outbox;
@@ -79,17 +83,47 @@ struct Bound {
     /// Hears firmware that asks again beside another server; `None` where another program keeps the port to itself.
     pxe: Option<std::net::UdpSocket>,
     card: Option<CardSocket>,
+    /// Asks who uses an address already; `None` where that is not wanted, or not possible.
+    arp: Option<ArpSocket>,
+    clock: Clock,
+}
+
+/// Counts time from the server's start. Leases last as long as their clients count, whatever becomes of the wall clock:
+/// a PC whose battery is empty finds out the date while it serves.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
     started: Instant,
+    /// Seconds since 1970 at the start.
+    unix: u64,
+}
+
+impl Clock {
+    fn start() -> Self {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self {
+            started: Instant::now(),
+            unix: unix.map_or(0, |since| since.as_secs()),
+        }
+    }
+
+    fn now(self) -> Now {
+        let running = self.started.elapsed();
+        Now {
+            unix: self.unix + running.as_secs(),
+            running,
+        }
+    }
 }
 
 /// Binds sockets on every interface and reads the lease log. Needs privileges; wants no runtime.
 pub fn bind(settings: &Settings, files: Arc<dyn Files>, sightings: Arc<dyn Sightings>) -> Result<Listener> {
     let log = Log::open(&settings.leases)?;
-    let segments = networks::segments(settings, &log)?;
+    let clock = Clock::start();
+    let segments = networks::segments(settings, &log, clock.unix)?;
     Ok(Listener {
         segments: segments
             .into_iter()
-            .map(|segment| bind_segment(settings, segment))
+            .map(|segment| bind_segment(settings, segment, clock))
             .collect::<Result<_>>()?,
         log,
         files,
@@ -97,7 +131,7 @@ pub fn bind(settings: &Settings, files: Arc<dyn Files>, sightings: Arc<dyn Sight
     })
 }
 
-fn bind_segment(settings: &Settings, segment: Segment) -> Result<Bound> {
+fn bind_segment(settings: &Settings, mut segment: Segment, clock: Clock) -> Result<Bound> {
     let name = &segment.interface.name;
     let server = socket::bind(name, settings.port, false).with_context(|| {
         format!(
@@ -117,14 +151,21 @@ fn bind_segment(settings: &Settings, segment: Segment) -> Result<Bound> {
     let card = CardSocket::open(segment.interface.index)
         .inspect_err(|error| warn!(%name, %error, "cannot send to single cards, so all answers are broadcast"))
         .ok();
-    let started = Instant::now();
+    let arp = (segment.checks.enabled)
+        .then(|| ArpSocket::open(&segment.interface))
+        .transpose()
+        .inspect_err(|error| warn!(%name, %error, "addresses are given out without asking who uses them"))
+        .ok()
+        .flatten();
+    segment.checks.enabled = arp.is_some();
     Ok(Bound {
         segment,
         server,
         client,
         pxe,
         card,
-        started,
+        arp,
+        clock,
     })
 }
 
@@ -159,7 +200,8 @@ async fn serve(
         client,
         pxe,
         card,
-        started,
+        arp,
+        clock,
     } = bound;
     let out = server.try_clone().context("sharing the DHCP socket")?;
     let outbox = Arc::new(Outbox::new(out, card, segment.network.server));
@@ -169,6 +211,8 @@ async fn serve(
         socket.context("handing the DHCP socket to the runtime")
     };
     let (client, pxe) = (shared(client)?, shared(pxe)?);
+    let arp = arp.map(ArpSocket::register).transpose();
+    let arp = arp.context("handing the ARP socket to the runtime")?;
     let around = Around {
         files: &*files,
         sightings: &*sightings,
@@ -180,36 +224,53 @@ async fn serve(
         info!(segment = %network.in_words(), "serving DHCP");
     }
     loop {
-        let next = segment
-            .encores
-            .next()
-            .unwrap_or(Duration::MAX)
-            .min(segment.watch.next());
-        let wake = tokio::time::Instant::from_std(started + next);
+        if let Some(arp) = &arp {
+            for address in segment.checks.take_questions() {
+                arp.get_ref().ask(address);
+            }
+        }
+        let due = [segment.encores.next(), segment.checks.next()];
+        let next = due.into_iter().flatten().fold(segment.watch.next(), Duration::min);
+        let wake = tokio::time::Instant::from_std(clock.started + next);
         tokio::select! {
             ready = server.readable() => {
                 ready.context("waiting for DHCP packets")?;
-                let promises = drain(&server, &outbox, &mut segment, &around, &mut buffer, started);
+                let promises = drain(&server, &outbox, &mut segment, &around, &mut buffer, clock);
                 committer.promise(promises);
             }
             ready = readable(client.as_ref()) => {
                 ready.context("waiting for other servers' DHCP packets")?;
-                overhear(client.as_ref(), &outbox, &mut segment, &around, &mut buffer, started);
+                overhear(client.as_ref(), &outbox, &mut segment, &around, &mut buffer, clock);
             }
             ready = readable(pxe.as_ref()) => {
                 ready.context("waiting for PXE packets")?;
-                answer_again(pxe.as_ref(), &mut segment, &around, &mut buffer, started);
+                answer_again(pxe.as_ref(), &mut segment, &around, &mut buffer, clock);
+            }
+            ready = claims(arp.as_ref()) => {
+                let mut ready = ready.context("waiting for ARP")?;
+                while let Some(claim) = ready.get_inner().heard() {
+                    if let Some(answer) = answer::claimed(&mut segment, &around, claim, clock.now()) {
+                        outbox.send(&answer);
+                    }
+                }
+                ready.clear_ready();
             }
             () = tokio::time::sleep_until(wake) => {
-                let (wants_probe, news) = segment.watch.tick(started.elapsed());
+                let (wants_probe, news) = segment.watch.tick(clock.now().running);
                 if wants_probe {
                     let question = probe(segment.probe, rand::random());
                     outbox.to(&question, (Ipv4Addr::BROADCAST, SERVER_PORT));
                 }
                 tell(&segment, &around, news);
                 segment.report(&around);
-                while let Some(answer) = segment.encores.take_due(started.elapsed()) {
+                while let Some(answer) = segment.encores.take_due(clock.now().running) {
                     outbox.send(&answer);
+                }
+                while let Some(answer) = segment.checks.take_due(clock.now().running) {
+                    // Somebody else may lease by now.
+                    if segment.watch.may_lease() {
+                        outbox.send(&answer);
+                    }
                 }
             }
         }
@@ -224,6 +285,14 @@ async fn readable(socket: Option<&UdpSocket>) -> io::Result<()> {
     }
 }
 
+/// Ready when somebody has said whose an address is.
+async fn claims(arp: Option<&AsyncFd<ArpSocket>>) -> io::Result<AsyncFdReadyGuard<'_, ArpSocket>> {
+    match arp {
+        Some(arp) => arp.readable().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Answers everything that has arrived, up to a round; returns what was promised in it.
 fn drain(
     server: &UdpSocket,
@@ -231,7 +300,7 @@ fn drain(
     segment: &mut Segment,
     around: &Around<'_>,
     buffer: &mut [u8],
-    started: Instant,
+    clock: Clock,
 ) -> Promises {
     let mut waiting = Vec::new();
     for _ in 0..ROUND {
@@ -244,7 +313,7 @@ fn drain(
         let packet = &buffer[..length];
         let _span = span(packet, peer, segment).entered();
         let before = segment.promises.len();
-        match answer::answer(segment, around, packet, now(started)) {
+        match answer::answer(segment, around, packet, clock.now()) {
             Ok(Some(answer)) => {
                 metrics::counter!("gleaner_dhcp_answers_total", "kind" => answer.kind).increment(1);
                 // RFC 2131, 3.1: the server "commits the binding for the client to persistent storage and responds".
@@ -276,16 +345,6 @@ fn span(packet: &[u8], peer: SocketAddr, segment: &Segment) -> tracing::Span {
     debug_span!("dhcp", %mac, xid = format_args!("{xid:08x}"), %peer, interface = &*segment.interface.name)
 }
 
-fn now(started: Instant) -> Now {
-    let unix = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    Now {
-        unix,
-        running: started.elapsed(),
-    }
-}
-
 /// Hears what other servers tell their clients, and says again what goes with it.
 fn overhear(
     client: Option<&UdpSocket>,
@@ -293,7 +352,7 @@ fn overhear(
     segment: &mut Segment,
     around: &Around<'_>,
     buffer: &mut [u8],
-    started: Instant,
+    clock: Clock,
 ) {
     let Some(client) = client else { return };
     for _ in 0..ROUND {
@@ -303,7 +362,7 @@ fn overhear(
                     continue;
                 };
                 around.sightings.overheard(&heard);
-                let news = segment.watch.heard(&heard, started.elapsed());
+                let news = segment.watch.heard(&heard, clock.now().running);
                 tell(segment, around, news);
                 if heard.leases
                     && heard.server != segment.network.server
@@ -319,13 +378,7 @@ fn overhear(
 }
 
 /// Answers firmware that has its address from another server and asks here what to boot.
-fn answer_again(
-    pxe: Option<&UdpSocket>,
-    segment: &mut Segment,
-    around: &Around<'_>,
-    buffer: &mut [u8],
-    started: Instant,
-) {
+fn answer_again(pxe: Option<&UdpSocket>, segment: &mut Segment, around: &Around<'_>, buffer: &mut [u8], clock: Clock) {
     let Some(pxe) = pxe else { return };
     for _ in 0..ROUND {
         let (length, peer) = match pxe.try_recv_from(buffer) {
@@ -335,7 +388,7 @@ fn answer_again(
         };
         let packet = &buffer[..length];
         let _span = span(packet, peer.into(), segment).entered();
-        match beside::boot_server(segment, around, packet, peer, now(started)) {
+        match beside::boot_server(segment, around, packet, peer, clock.now()) {
             Ok(Some(answer)) => {
                 metrics::counter!("gleaner_dhcp_answers_total", "kind" => "boot-server").increment(1);
                 debug!(to = %peer, "answered as boot server");

@@ -8,7 +8,6 @@ use provisioner_api::Finding;
 use pxe::bootfile::Loader;
 
 use crate::journal::{Attempt, Card};
-use crate::memory::Lessons;
 use crate::network::SegmentNow;
 
 mod asking;
@@ -30,9 +29,7 @@ pub struct Case<'a> {
     pub node: Option<&'a str>,
     /// Where it was seen.
     pub segment: Option<&'a SegmentNow>,
-    /// What its starts have taught.
-    pub lessons: Option<&'a Lessons>,
-    /// The loader that its next start gets, if that is another one than the ladder's first.
+    /// The loader that its next start gets if this one led nowhere; `None` where all have had their turn.
     pub next: Option<Loader>,
     /// Unix milliseconds.
     pub now: i64,
@@ -53,7 +50,7 @@ struct Said {
 type Symptom = fn(&Case<'_>, &Attempt) -> Option<Said>;
 
 /// The table.
-const SYMPTOMS: [(&str, Symptom); 19] = [
+const SYMPTOMS: [(&str, Symptom); 20] = [
     ("shared-mac", asking::shared_mac),
     ("disk-loop", starting::disk_loop),
     ("no-vendor-class", asking::no_vendor_class),
@@ -73,6 +70,7 @@ const SYMPTOMS: [(&str, Symptom); 19] = [
     ("loader-broken", loading::loader_broken),
     ("missing-file", loading::missing_file),
     ("offers-ignored", asking::offers_ignored),
+    ("loader-unfetched", loading::loader_unfetched),
 ];
 
 /// Symptoms that do not keep a machine from arriving.

@@ -127,21 +127,16 @@ impl Memory {
     pub fn suits(&self, client: &Client, exists: impl Fn(&str) -> bool) -> Option<Loader> {
         let kept = self.lock();
         let lessons = kept.cards.get(&client.mac);
-        let climb = lessons.map(|lessons| &lessons.loader);
-        let model = lessons.map_or("", |lessons| lessons.model.as_str());
-        let firmware = client.firmware.unwrap_or(Firmware::Bios);
-        let ladder = bootfile::rungs(firmware);
-        let good = |rung: &Loader| {
-            let fell = climb.is_some_and(|climb| climb.fell.iter().any(|fallen| fallen == rung.file()));
-            !fell && ladder.contains(rung) && rung.files().all(&exists)
-        };
-        let worked = climb.and_then(|climb| Loader::from_file(climb.worked.as_deref()?));
-        let guess = || kept.guess(client.mac, model, firmware);
-        let untried = || {
-            let has_fallen = climb.is_some_and(|climb| !climb.fell.is_empty());
-            ladder.iter().copied().find(|rung| has_fallen && good(rung))
-        };
-        worked.filter(good).or_else(|| guess().filter(good)).or_else(untried)
+        kept.suits(client, lessons, exists)
+    }
+
+    /// The loader that the next start of a client gets if the one that it has now leads nowhere; `None` where all of
+    /// its ladder have had their turn.
+    pub fn after_this(&self, client: &Client, exists: impl Fn(&str) -> bool) -> Option<Loader> {
+        let kept = self.lock();
+        let mut lessons = kept.cards.get(&client.mac).cloned().unwrap_or_default();
+        lessons.loader.starts_again();
+        kept.suits(client, Some(&lessons), exists)
     }
 
     /// What the starts of a card have taught.
@@ -209,6 +204,24 @@ impl Memory {
 }
 
 impl Kept {
+    fn suits(&self, client: &Client, lessons: Option<&Lessons>, exists: impl Fn(&str) -> bool) -> Option<Loader> {
+        let climb = lessons.map(|lessons| &lessons.loader);
+        let model = lessons.map_or("", |lessons| lessons.model.as_str());
+        let firmware = client.firmware.unwrap_or(Firmware::Bios);
+        let ladder = bootfile::rungs(firmware);
+        let good = |rung: &Loader| {
+            let fell = climb.is_some_and(|climb| climb.fell.iter().any(|fallen| fallen == rung.file()));
+            !fell && ladder.contains(rung) && rung.files().all(&exists)
+        };
+        let worked = climb.and_then(|climb| Loader::from_file(climb.worked.as_deref()?));
+        let guess = || self.guess(client.mac, model, firmware);
+        let untried = || {
+            let has_fallen = climb.is_some_and(|climb| !climb.fell.is_empty());
+            ladder.iter().copied().find(|rung| has_fallen && good(rung))
+        };
+        worked.filter(good).or_else(|| guess().filter(good)).or_else(untried)
+    }
+
     /// The loader that works on most cards like this one: of the same model if there are any, else of the same maker.
     fn guess(&self, mac: Mac, model: &str, firmware: Firmware) -> Option<Loader> {
         let maker = maker(mac)?;

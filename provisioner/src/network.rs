@@ -102,6 +102,10 @@ pub struct SegmentNow {
     pub company: Company,
     /// Whether machines get a loader from us there.
     pub serves: bool,
+    /// Whether addresses were leased there until another server appeared.
+    pub interrupted: bool,
+    /// Whether it lies behind relays: no interface of ours is on it.
+    pub relayed: bool,
 }
 
 impl SegmentNow {

@@ -210,6 +210,12 @@ impl Table {
         }
     }
 
+    /// Whether an address was given to a card, for a time that has not run out when it was looked at last.
+    pub fn is_bound(&self, mac: Mac, address: Ipv4Addr) -> bool {
+        self.index(address)
+            .is_some_and(|index| matches!(self.slots[index as usize], Slot::Bound { mac: holder, .. } if holder == mac))
+    }
+
     /// Every address that is given.
     pub fn leases(&self) -> impl Iterator<Item = Lease> {
         self.held

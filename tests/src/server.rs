@@ -26,8 +26,11 @@ const IMAGE: usize = 300_000;
 pub const PATIENCE: Duration = Duration::from_mins(2);
 
 /// What every yard's configuration says; a story adds its own. Nobody else is on this cable, so that there is no
-/// need to listen for other servers first.
-pub const ALONE: &str = "\n[dhcp]\nmode = \"full\"\n";
+/// need to listen for other servers first. Every address of the pool is the fakes' from the start, so nobody is asked
+/// whether he uses it.
+pub const ALONE: &str = "\n[dhcp]\nmode = \"full\"\ncheck = false\n";
+/// The same where others may lease.
+pub const AUTO: &str = "\n[dhcp]\ncheck = false\n";
 /// Approves every machine, as a rule of a lab that trusts its cable.
 pub const EVERYBODY: &str = "\n[[auto_approve]]\nname = \"everybody\"\n";
 

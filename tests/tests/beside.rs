@@ -13,12 +13,12 @@ use tests::neighbour::{Make, Neighbour};
 use tests::peer;
 use tests::rom::dhcp::{self, Answer, Say, Voice};
 use tests::rom::{Kind, Rom};
-use tests::server::{PATIENCE, Street, Yard};
+use tests::server::{AUTO, PATIENCE, Street, Yard};
 use tests::wait::until;
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 /// Machines that nobody knows come in without a key pressed.
-const ENROL: &str = "[enrolment]\nunknown = \"enrol\"\n";
+const ENROL: &str = "[dhcp]\ncheck = false\n\n[enrolment]\nunknown = \"enrol\"\n";
 /// In which every server on a cable of this length has answered.
 const ANSWERS: Duration = Duration::from_millis(1500);
 
@@ -178,7 +178,7 @@ fn when_kea_comes_later_leasing_stops_and_machines_boot_on() {
 
 #[test]
 fn a_server_with_option_60_is_told_with_what_to_do() {
-    let mut yard = Yard::dark(24, "").unwrap();
+    let mut yard = Yard::dark(24, AUTO).unwrap();
     let wire = yard.lab.wire().unwrap();
     // As a Windows server does whose administrator once had WDS on it.
     let option = ("vendor-class-identifier", "PXEClient");

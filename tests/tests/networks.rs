@@ -3,10 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
-use tests::lab::SERVER;
+use tests::lab::{Lab, SERVER};
 use tests::peer;
 use tests::rom::dhcp::Voice;
 use tests::rom::ether::Ether;
@@ -20,6 +21,14 @@ const SCRIPT: &str =
     "#!/bin/sh\n[ $1 = bound ] && echo \"$ip/$mask via $router from $serverid as '$hostname'\"\nexit 0\n";
 /// A card with a reservation.
 const PRINTER: &str = "02:00:00:00:00:07";
+
+/// What udhcpc calls, in a folder.
+fn told(folder: &Path) -> PathBuf {
+    let script = folder.join("told");
+    std::fs::write(&script, SCRIPT).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    script
+}
 
 #[test]
 fn clients_behind_a_relay_get_addresses_of_their_network_and_their_reservations() {
@@ -43,9 +52,7 @@ fn clients_behind_a_relay_get_addresses_of_their_network_and_their_reservations(
     let mut relay = router.space().spawn(&mut command).unwrap();
     yard.lab.start_server().unwrap();
 
-    let script = yard.lab.folder().join("told");
-    std::fs::write(&script, SCRIPT).unwrap();
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let script = told(yard.lab.folder());
     let busybox = peer::busybox().unwrap();
     let ask = || {
         let mut command = busybox.command();
@@ -78,6 +85,32 @@ fn clients_behind_a_relay_get_addresses_of_their_network_and_their_reservations(
     );
     let _ = relay.kill();
     let _ = relay.wait();
+}
+
+#[test]
+fn an_address_that_somebody_uses_is_left_alone_and_told() {
+    let mut lab = Lab::new().unwrap();
+    lab.server().configure("[dhcp]\nmode = \"full\"\n").unwrap();
+    // Somebody has given his PC the first address of the pool, by hand.
+    let squatter = lab.wire().unwrap();
+    squatter.space().ip("addr add 10.77.0.128/24 dev wire").unwrap();
+    let client = lab.wire().unwrap();
+    lab.start_server().unwrap();
+    let script = told(lab.folder());
+    let mut command = peer::busybox().unwrap().command();
+    command
+        .args(["udhcpc", "-i", "wire", "-n", "-q", "-t", "5", "-s"])
+        .arg(&script);
+    let said = client.space().run_program(&mut command).unwrap();
+    assert!(said.contains("10.77.0.129/24"), "{said}");
+    until("the event", PATIENCE, || {
+        let events = lab.server().get("/api/v1/events?limit=100")?;
+        let events = events.as_array().context("no events")?;
+        let words = "10.77.0.128 is in use by";
+        let told = |event: &serde_json::Value| event["kind"] == "address-in-use" && event.to_string().contains(words);
+        Ok(events.iter().any(told).then_some(()))
+    })
+    .unwrap();
 }
 
 #[test]

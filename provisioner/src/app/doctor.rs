@@ -9,13 +9,20 @@ use super::{App, Change};
 use crate::doctor::server::{self, Facts};
 use crate::doctor::{self, Case, look};
 use crate::journal::{Attempt, Card, Seen};
-use crate::network::SegmentNow;
+use crate::network::{Company, SegmentNow};
 
 impl App {
     /// Everything that does not work: the server first, then machines, the last seen first.
     pub fn findings(&self, now: i64) -> Vec<Finding> {
         let mut findings = server::examine(&self.facts(now));
         findings.extend(self.boot_findings(now));
+        findings
+    }
+
+    /// What is wrong with the server itself, but for what its images and services say.
+    pub(super) fn server_findings(&self, now: i64) -> Vec<Finding> {
+        let mut findings = server::examine(&self.facts(now));
+        findings.retain(|finding| finding.symptom != "warning");
         findings
     }
 
@@ -51,13 +58,12 @@ impl App {
     fn diagnose(&self, card: &Card, now: i64) -> Vec<Finding> {
         let node = self.name_of_card(card);
         let segment = self.segment_of(card);
-        let lessons = self.memory.of(card.mac);
-        let next = self.memory.suits(&card.client, |file| self.images.has_loader(file));
+        let client = card.last().map_or(&card.client, |attempt| &attempt.client);
+        let next = self.memory.after_this(client, |file| self.images.has_loader(file));
         doctor::diagnose(&Case {
             card,
             node: node.as_deref(),
             segment: segment.as_ref(),
-            lessons: lessons.as_ref(),
             next,
             now,
         })
@@ -113,8 +119,21 @@ impl App {
                 .map(|service| format!("{}: {}", service.name, service.detail)),
         );
         let ram = self.images.ram().ok();
+        let segments = self.segments.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let segments: Vec<SegmentNow> = segments.into_values().collect();
+        let interrupted = |segment: &SegmentNow| match segment.company {
+            Company::Beside(server) if segment.interrupted => Some((segment.interface.to_string(), server)),
+            _ => None,
+        };
+        let here: Vec<SegmentNow> = segments.iter().filter(|segment| !segment.relayed).cloned().collect();
         Facts {
             running: true,
+            interrupted: segments.iter().filter_map(interrupted).collect(),
+            changed: if here.is_empty() {
+                Vec::new()
+            } else {
+                look::changed(&self.config, &here)
+            },
             room: look::room(&self.config.paths.state),
             // An image that is there and whole proves that its key is trusted.
             trusts: true,

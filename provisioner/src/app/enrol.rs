@@ -138,6 +138,8 @@ impl App {
                 prefix: 32,
                 company: Company::Unknown,
                 serves: true,
+                interrupted: false,
+                relayed: false,
             };
             return enrol::policy(&self.config.enrolment, address, Some(&silent));
         }

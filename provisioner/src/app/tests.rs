@@ -501,6 +501,8 @@ fn on_a_segment(lab: &Lab, company: crate::network::Company) {
         prefix: 24,
         company,
         serves: true,
+        interrupted: false,
+        relayed: false,
     });
 }
 

@@ -71,6 +71,12 @@ impl App {
                 .filter(|s| !s.ok)
                 .map(|s| format!("{}: {}", s.name, s.detail)),
         );
+        let found = self.server_findings(now);
+        warnings.extend(
+            found
+                .iter()
+                .map(|finding| format!("{}; {}", finding.says, finding.action)),
+        );
         if lost > 0 {
             warnings.push(format!(
                 "{lost} {} lost",

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pxe::Mac;
+use pxe::arp::Claim;
 use pxe::bootfile::{self, Bootfile};
 use pxe::client::Client;
 use pxe::dhcp::{Destination, Kind, Network, Reply, ReplyKind, Request, Terms, Unusable};
@@ -13,11 +14,12 @@ use pxe::lease::{Refusal, Table};
 use pxe::proxy::Dialects;
 
 use super::beside;
+use super::check::Checks;
 use super::encore::Encores;
 use crate::config::Reservation;
 use crate::leases::Record;
 use crate::network::watch::{Manner, News, Watch};
-use crate::network::{Advice, Answered, Asked, Files, Interface, Notice, SegmentNow, Sighting, Sightings};
+use crate::network::{Advice, Answered, Asked, Company, Files, Interface, Notice, SegmentNow, Sighting, Sightings};
 
 /// A segment that we serve, or a network behind relays that stand on one.
 pub(super) struct Segment {
@@ -40,6 +42,8 @@ pub(super) struct Segment {
     pub(super) dialects: Dialects,
     /// Offers that will be said again.
     pub(super) encores: Encores,
+    /// Offers that wait until it is known that nobody has their address.
+    pub(super) checks: Checks,
     /// Networks behind relays that reach us here.
     pub(super) relayed: Vec<Segment>,
     /// Promises that must be durable before the answers go out.
@@ -129,13 +133,52 @@ fn answer_here(segment: &mut Segment, around: &Around<'_>, request: &Request, no
     match segment.watch.manner() {
         Manner::Silent => None,
         Manner::Proxy => beside::answer(segment, around, request, advice, now),
-        Manner::Lease => {
-            let boot = choose(segment, around, &request.client, advice);
-            let outcome = decide(segment, around, request, now.unix);
-            sight(segment, around, request, &outcome, &boot, now.unix);
-            reply(segment, request, &outcome, &boot)
-        }
+        Manner::Lease => lease(segment, around, request, advice, now),
     }
+}
+
+/// Answers a client where we lease.
+fn lease(segment: &mut Segment, around: &Around<'_>, request: &Request, advice: Advice, now: Now) -> Option<Outgoing> {
+    let boot = choose(segment, around, &request.client, advice);
+    let outcome = decide(segment, around, request, now.unix);
+    sight(segment, around, request, &outcome, &boot, now.unix);
+    let answer = reply(segment, request, &outcome, &boot)?;
+    match outcome {
+        // What it has, it has: whoever else uses it came later.
+        Outcome::Offer(address) if !segment.is_its_own(request.client.mac, address) => {
+            segment.checks.pass(request, advice, address, answer, now.running)
+        }
+        _ => Some(answer),
+    }
+}
+
+/// Somebody uses the address that a client was to be offered: it rests, and the client is offered another one.
+pub(super) fn claimed(segment: &mut Segment, around: &Around<'_>, claim: Claim, now: Now) -> Option<Outgoing> {
+    let blind = segment.checks.is_blind();
+    let waiting = segment.checks.claimed(claim.address, claim.mac, now.running);
+    if segment.checks.is_blind() != blind {
+        let detail = format!(
+            "{} answers ARP for every address on {}, so nobody can be asked whether he uses one; switch proxy ARP off on it",
+            claim.mac, segment.interface.name
+        );
+        segment.notice(around, "proxy-arp", detail, now.unix);
+    }
+    let waiting = waiting?;
+    segment
+        .table
+        .decline(waiting.request.client.mac, claim.address, now.unix);
+    let detail = format!(
+        "{} is in use by {} on {}, which did not get it from us, and is not given out; look for a fixed address in the pool",
+        claim.address, claim.mac, segment.interface.name
+    );
+    segment.notice(around, "address-in-use", detail, now.unix);
+    if !segment.watch.may_lease() {
+        return None;
+    }
+    let searching = segment.checks.search(&waiting);
+    let answer = searching.then(|| lease(segment, around, &waiting.request, waiting.advice, now));
+    segment.checks.searched();
+    answer.flatten()
 }
 
 /// A relay asks for a network that nobody has configured: somebody waits there in vain.
@@ -198,6 +241,8 @@ impl Segment {
             prefix: self.interface.prefix,
             company: self.watch.company(),
             serves: self.watch.manner() != Manner::Silent,
+            interrupted: self.watch.is_interrupted(),
+            relayed: self.network.server != self.interface.address,
         });
         let leases = if self.watch.may_lease() { 1.0 } else { 0.0 };
         metrics::gauge!("gleaner_dhcp_leasing", "network" => self.interface.name.to_string()).set(leases);
@@ -225,6 +270,23 @@ impl Segment {
             self.noticed.insert(kind, now);
             around.sightings.notice(Notice { kind, detail });
         }
+    }
+
+    /// Refuses what a client asks for. RFC 2131, 4.3.2: "If the DHCP server has no record of this client, then it MUST
+    /// remain silent": beside another server it may have that address from there. Where we are alone, nobody else can
+    /// have promised it, and the client must ask anew.
+    fn refuse(&self, request: &Request, why: Refusal) -> Outcome {
+        let asks_us = request.server == Some(self.network.server);
+        if asks_us || self.watch.company() == Company::Alone {
+            Outcome::Nak(why)
+        } else {
+            Outcome::Silence
+        }
+    }
+
+    /// Whether an address is a card's already, by a lease or by its reservation.
+    fn is_its_own(&self, mac: Mac, address: Ipv4Addr) -> bool {
+        self.table.is_bound(mac, address) || self.reserved.get(&mac).is_some_and(|own| own.address == address)
     }
 
     /// Whether an address is on this network.
@@ -341,7 +403,7 @@ fn confirm(segment: &mut Segment, request: &Request, known: bool, now: u64) -> O
         return if address == reserved.address {
             Outcome::Ack(address)
         } else {
-            Outcome::Nak(Refusal::Reserved)
+            segment.refuse(request, Refusal::Reserved)
         };
     }
     match segment.table.bind(mac, known, address, segment.lease_time.into(), now) {
@@ -349,8 +411,7 @@ fn confirm(segment: &mut Segment, request: &Request, known: bool, now: u64) -> O
             segment.promises.push(Record::Bound(lease));
             Outcome::Ack(address)
         }
-        // We are alone here, so nobody else can have promised that address: the client must ask anew.
-        Err(refusal) => Outcome::Nak(refusal),
+        Err(refusal) => segment.refuse(request, refusal),
     }
 }
 

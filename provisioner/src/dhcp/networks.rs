@@ -8,11 +8,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use pxe::Mac;
 use pxe::dhcp::Network;
-use pxe::lease::Table;
+use pxe::lease::{Lease, Table};
 use pxe::proxy::Dialects;
 
 use super::Settings;
 use super::answer::Segment;
+use super::check::Checks;
 use super::encore::Encores;
 use crate::config::{Dhcp, Reservation, Subnet};
 use crate::leases::Log;
@@ -24,8 +25,11 @@ const POOL: u32 = 1024;
 /// Shortest lease. Clients renew at half of it, and firmware does not renew at all while it loads.
 const SHORTEST_LEASE: u64 = 120;
 
-/// A segment an interface, with the networks behind relays in it.
-pub(super) fn segments(settings: &Settings, log: &Log) -> Result<Vec<Segment>> {
+/// Seconds that a lease of before may have left: a week and, where leases are longer, renewals that come long before.
+const LONGEST_LEFT: u64 = 7 * 24 * 3600;
+
+/// A segment an interface, with the networks behind relays in it. `unix` is the time, seconds since 1970.
+pub(super) fn segments(settings: &Settings, log: &Log, unix: u64) -> Result<Vec<Segment>> {
     check(settings)?;
     let ours: Vec<Ipv4Addr> = settings
         .segments
@@ -35,12 +39,12 @@ pub(super) fn segments(settings: &Settings, log: &Log) -> Result<Vec<Segment>> {
     let mut segments = Vec::new();
     for (interface, dhcp) in &settings.segments {
         let watch = Watch::new(dhcp.mode, &ours, Duration::ZERO);
-        let mut segment = network(settings, dhcp, interface, interface.address, watch, log);
+        let mut segment = network(settings, dhcp, interface, interface.address, watch, log, unix);
         for subnet in &settings.subnets {
             if relays_of(settings, subnet)? == interface {
                 let watch = Watch::behind_relays(subnet.dhcp.mode, &ours);
                 let place = behind(subnet, interface);
-                let network = network(settings, &subnet.dhcp, &place, interface.address, watch, log);
+                let network = network(settings, &subnet.dhcp, &place, interface.address, watch, log, unix);
                 segment.relayed.push(network);
             }
         }
@@ -110,6 +114,7 @@ fn network(
     server: Ipv4Addr,
     watch: Watch,
     log: &Log,
+    unix: u64,
 ) -> Segment {
     let pool = dhcp
         .pool
@@ -126,7 +131,7 @@ fn network(
     let kept = reserved.values().map(|reservation| reservation.address);
     let never: Vec<Ipv4Addr> = ours.into_iter().chain(others).chain(kept).collect();
     let mut table = Table::new(pool.0, pool.1, &never);
-    log.leases().for_each(|lease| table.restore(lease));
+    log.leases().for_each(|lease| table.restore(believed(lease, unix)));
     let mut probe: [u8; 6] = rand::random();
     // A locally administered address of one card (IEEE 802): no maker has given it to anybody.
     probe[0] = (probe[0] | 2) & !1;
@@ -152,10 +157,17 @@ fn network(
         reserved,
         dialects: Dialects::default(),
         encores: Encores::default(),
+        checks: Checks::new(dhcp.check),
         relayed: Vec::new(),
         promises: Vec::new(),
         noticed: BTreeMap::new(),
     }
+}
+
+/// What was promised while the clock was years ahead must not hold an address for years.
+fn believed(lease: Lease, unix: u64) -> Lease {
+    let until = lease.until.min(unix + LONGEST_LEFT);
+    Lease { until, ..lease }
 }
 
 /// The upper half of a network, at most [`POOL`] addresses: people number by hand from below.
@@ -195,5 +207,18 @@ mod tests {
         assert_eq!(pool([10, 77, 0, 1], 29), ([10, 77, 0, 4].into(), [10, 77, 0, 6].into()));
         let (first, last) = pool([10, 77, 0, 1], 32);
         assert!(first <= last || Table::new(first, last, &[]).usage() == (0, 0));
+    }
+
+    #[test]
+    fn a_clock_that_was_years_ahead_holds_no_address_for_years() {
+        let lease = |until| Lease {
+            address: Ipv4Addr::new(10, 77, 0, 130),
+            mac: Mac([2, 0, 0, 0, 0, 1]),
+            until,
+            known: false,
+        };
+        let now = 1_800_000_000;
+        assert_eq!(believed(lease(now + 3600), now), lease(now + 3600));
+        assert_eq!(believed(lease(now * 2), now), lease(now + LONGEST_LEFT));
     }
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Symptoms of machines that fetch a loader and do not get to their boot script.
 
-use pxe::bootfile::{Loader, rungs};
-use pxe::client::{Firmware, Speaker};
+use pxe::client::Speaker;
 
 use super::{Case, Said};
 use crate::journal::{Attempt, Step};
+use crate::network::Answered;
 
 /// Seconds in which a loader has found its card, an address and the script on the slowest machine; iPXE waits 13 s for
 /// a router's announcement, and DHCP starts over after 10.
@@ -49,6 +49,47 @@ pub(super) fn ipxe_without_script(case: &Case<'_>, attempt: &Attempt) -> Option<
     )
 }
 
+/// It was told what to fetch, took an address, and never came.
+pub(super) fn loader_unfetched(case: &Case<'_>, attempt: &Attempt) -> Option<Said> {
+    let has_come = attempt.has(|step| {
+        step.is_beyond_dhcp() || matches!(step, Step::Missing { .. } | Step::Size { .. } | Step::Stranded { .. })
+    });
+    let has_address =
+        attempt.has(|step| matches!(step, Step::Answered { how: Answered::Ack, .. } | Step::Chose { .. }));
+    let told = attempt.steps.iter().rev().find_map(|seen| match &seen.step {
+        Step::Answered { told, .. } => Some(told),
+        _ => None,
+    })?;
+    if has_come || !has_address || told.is_empty() || asked_as_ipxe(attempt) || case.silent(attempt) < PATIENCE {
+        return None;
+    }
+    let other = attempt.steps.iter().rev().find_map(|seen| match seen.step {
+        Step::Other { server } => Some(server),
+        _ => None,
+    });
+    let port = match attempt.client.speaker {
+        Speaker::HttpBoot => url_port(told).map_or("the HTTP port".to_owned(), |port| format!("TCP port {port}")),
+        _ => "UDP port 69".into(),
+    };
+    let action = match other {
+        Some(server) => format!("remove boot settings (options 60, 66, 67, next-server) from {server}"),
+        None => format!("open {port} in this machine's firewall, and look for another PXE server on its network"),
+    };
+    Said::grave(
+        format!(
+            "took an address {} s ago and never fetched {told}",
+            case.silent(attempt)
+        ),
+        action,
+    )
+}
+
+/// The port in `http://10.77.0.1:8080/…`.
+fn url_port(url: &str) -> Option<u16> {
+    let authority = url.split('/').nth(2)?;
+    authority.rsplit_once(':')?.1.parse().ok()
+}
+
 /// The loader arrived, and then nothing.
 pub(super) fn loader_silent(case: &Case<'_>, attempt: &Attempt) -> Option<Said> {
     let (loader, at) = attempt.steps.iter().rev().find_map(|seen| match seen.step {
@@ -60,7 +101,11 @@ pub(super) fn loader_silent(case: &Case<'_>, attempt: &Attempt) -> Option<Said> 
     }
     let file = loader.file();
     let says = format!("fetched the loader {file} {} s ago, then nothing", case.since(at));
-    match next(case, attempt, loader) {
+    match case.next {
+        Some(next) if next == loader => Said::grave(
+            format!("{says}: it has worked before, and gets another try"),
+            "switch it off and on once",
+        ),
         Some(next) => Said::grave(
             format!("{says}: the next start gets {} ({})", next.file(), next.in_words()),
             "switch it off and on once",
@@ -100,21 +145,6 @@ pub(super) fn missing_file(_: &Case<'_>, attempt: &Attempt) -> Option<Said> {
         format!("it asks for the file {file}, which is not here and of which we did not tell it"),
         "remove the boot file name (option 67, filename) from the other DHCP server",
     )
-}
-
-/// The loader that the next start gets in place of this one; `None` where all have had their turn.
-fn next(case: &Case<'_>, attempt: &Attempt, fell: Loader) -> Option<Loader> {
-    if let Some(next) = case.next.filter(|next| *next != fell) {
-        return Some(next);
-    }
-    let fallen = |loader: &Loader| {
-        *loader == fell
-            || case
-                .lessons
-                .is_some_and(|lessons| lessons.loader.fell.iter().any(|file| file == loader.file()))
-    };
-    let ladder = rungs(attempt.client.firmware.unwrap_or(Firmware::Bios));
-    ladder.iter().copied().find(|loader| !fallen(loader))
 }
 
 fn is_whole(step: &Step) -> bool {

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use super::firewall::{Door, Protocol, closed_by_iptables, closed_by_nft};
 use super::server::{Facts, Port};
-use crate::config::Config;
-use crate::network::interfaces;
+use crate::config::{Config, DhcpMode};
+use crate::network::{Interface, SegmentNow, interfaces};
 use crate::serve::holder;
 
 /// Where administrators' programs lie, for a shell that does not look there.
@@ -33,8 +33,7 @@ pub fn look(config: &Config, running: bool, now: i64) -> Facts {
         trusts: trusts(&config.paths.trusted_keys()),
         built: built(now),
         now,
-        warnings: Vec::new(),
-        ram_created: None,
+        ..Facts::default()
     }
 }
 
@@ -57,6 +56,38 @@ fn ports(config: &Config) -> Vec<Port> {
             holder: holder(&protocol.word().to_lowercase(), number),
         })
         .collect()
+}
+
+/// What has become of the interfaces since the server bound its sockets to those in `served`: the right to bind others
+/// was given up then.
+pub fn changed(config: &Config, served: &[SegmentNow]) -> Vec<String> {
+    // That none is left is told by itself.
+    let Ok(present) = interfaces(&config.interfaces, &config.mentioned()) else {
+        return Vec::new();
+    };
+    let wanted = |name: &str| config.segment(name).mode != DhcpMode::Off;
+    let same = |interface: &Interface, segment: &SegmentNow| interface.name == segment.interface;
+    let come = present
+        .iter()
+        .filter(|interface| wanted(&interface.name) && !served.iter().any(|segment| same(interface, segment)))
+        .map(|interface| {
+            let Interface { name, address, .. } = interface;
+            format!("the interface {name} ({address}) has come since the start, and machines on it are not served")
+        });
+    let gone = served.iter().filter_map(|segment| {
+        let SegmentNow { interface, address, .. } = segment;
+        match present.iter().find(|other| same(other, segment)) {
+            None => Some(format!(
+                "the interface {interface} is gone, or has lost its address {address}"
+            )),
+            Some(now) if now.address != *address => Some(format!(
+                "the interface {interface} has the address {} now; machines are still sent to {address}",
+                now.address
+            )),
+            Some(_) => None,
+        }
+    });
+    come.chain(gone).collect()
 }
 
 /// What the firewall closes, as far as this user may see it.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is wrong with the server itself: from facts that [`super::look`] has gathered to sentences. Pure.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use provisioner_api::Finding;
@@ -25,6 +26,10 @@ pub struct Facts {
     pub ports: Vec<Port>,
     /// Ports that the firewall does not let in.
     pub closed: Vec<Door>,
+    /// Segments that were ours alone until another server appeared: interface and server.
+    pub interrupted: Vec<(String, Ipv4Addr)>,
+    /// Interfaces that are not as they were when the server started, in words.
+    pub changed: Vec<String>,
     /// Why no interface is served; `None` where some are.
     pub no_interface: Option<String>,
     /// Bytes free where the state is, and where that is.
@@ -71,6 +76,8 @@ pub fn examine(facts: &Facts) -> Vec<Finding> {
         findings.push(finding("no-interface", says, action));
     }
     findings.extend(facts.closed.iter().map(closed));
+    findings.extend(facts.changed.iter().map(|change| changed(change)));
+    findings.extend(facts.interrupted.iter().map(interrupted));
     room(facts, &mut findings);
     if !facts.trusts {
         findings.push(finding(
@@ -144,6 +151,26 @@ fn taken(port: &Port) -> Option<Finding> {
         ),
         "stop that program, or move this one's port in [ports]",
     ))
+}
+
+fn changed(change: &str) -> Finding {
+    finding(
+        "interface-changed",
+        change,
+        "restart the provisioner: systemctl restart gleaner-provisioner; nodes go on",
+    )
+}
+
+/// Not grave: machines boot on, with addresses from there.
+fn interrupted((interface, server): &(String, Ipv4Addr)) -> Finding {
+    Finding {
+        grave: false,
+        ..finding(
+            "dhcp-interrupted",
+            format!("{server} has begun to answer DHCP on {interface}, so no address is leased there any more"),
+            "if it should not be there, unplug it: leasing begins again ten minutes later, or at a restart",
+        )
+    }
 }
 
 fn closed(door: &Door) -> Finding {
@@ -260,6 +287,20 @@ mod tests {
                     ..well()
                 },
                 "no-trusted-key",
+            ),
+            (
+                Facts {
+                    interrupted: vec![("br0".into(), Ipv4Addr::new(192, 0, 2, 1))],
+                    ..well()
+                },
+                "dhcp-interrupted",
+            ),
+            (
+                Facts {
+                    changed: vec!["the interface eth1 (192.0.2.1) has come since the start".into()],
+                    ..well()
+                },
+                "interface-changed",
             ),
             (
                 Facts {

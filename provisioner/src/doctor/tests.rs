@@ -24,6 +24,8 @@ fn segment(company: Company, serves: bool) -> SegmentNow {
         prefix: 24,
         company,
         serves,
+        interrupted: false,
+        relayed: false,
     }
 }
 
@@ -37,7 +39,6 @@ fn findings_on(play: &Play, segment: &SegmentNow) -> Vec<Finding> {
         card: &play.card(),
         node: None,
         segment: Some(segment),
-        lessons: None,
         next: None,
         now: play.now,
     })
@@ -117,7 +118,6 @@ fn a_loader_that_fell_silent_names_the_next_one() {
         card: &card,
         node: None,
         segment: None,
-        lessons: None,
         next: Some(Loader::SnponlyX64),
         now: play.now,
     };
@@ -126,20 +126,11 @@ fn a_loader_that_fell_silent_names_the_next_one() {
         says.contains("40 s ago, then nothing: the next start gets snponly.efi"),
         "{says}"
     );
-    let mut lessons = Lessons::default();
-    lessons.loader.fell = rungs_of(Firmware::UefiX64);
-    let case = Case {
-        next: None,
-        lessons: Some(&lessons),
-        ..case
-    };
-    let (_, says) = the_one(diagnose(&case));
+    let (_, says) = the_one(diagnose(&Case { next: None, ..case }));
     assert!(says.contains("no other loader is left"), "{says}");
-}
-
-fn rungs_of(firmware: Firmware) -> Vec<String> {
-    let rungs = pxe::bootfile::rungs(firmware);
-    rungs.iter().map(|loader| loader.file().to_owned()).collect()
+    let worked = Some(Loader::IpxeX64);
+    let (_, says) = the_one(diagnose(&Case { next: worked, ..case }));
+    assert!(says.contains("worked before"), "{says}");
 }
 
 #[test]
@@ -241,6 +232,38 @@ fn a_file_that_somebody_else_told_of_is_named_and_what_loaders_can_do_without_is
     assert_eq!(findings(&play), []);
     play.fetch("pxelinux.0", 0, 0, Ended::Absent);
     is(&play, "missing-file", "the file pxelinux.0");
+}
+
+#[test]
+fn a_loader_that_is_never_fetched_names_the_firewall_or_the_other_server() {
+    let mut play = Play::new(Firmware::Bios);
+    play.dhcp(Speaker::PxeRom, "undionly.kpxe");
+    assert_eq!(findings(play.wait(10)), []);
+    is(play.wait(60), "loader-unfetched", "never fetched undionly.kpxe");
+    assert!(findings(&play)[0].action.contains("UDP port 69"));
+    play.note(Step::Other { server: OTHER }).wait(60);
+    assert!(findings(&play)[0].action.contains("192.0.2.1"));
+
+    // Where somebody else leases, it takes that address and is told by us.
+    let mut play = Play::new(Firmware::UefiX64);
+    play.say(Speaker::PxeRom, Kind::Discover, None);
+    play.answer(Answered::Proxy, "ipxe.efi");
+    play.say(Speaker::PxeRom, Kind::Request, Some(OTHER));
+    let found = the_one(findings_on(play.wait(60), &segment(Company::Beside(OTHER), true)));
+    assert_eq!(found.0, "loader-unfetched", "{}", found.1);
+
+    // HTTP Boot has another port, and a machine that is told nothing has nothing to fetch.
+    let mut play = Play::new(Firmware::UefiX64);
+    play.dhcp(Speaker::HttpBoot, "http://10.77.0.1:8080/loaders/ipxe.efi");
+    play.wait(60);
+    assert!(
+        findings(&play)[0].action.contains("TCP port 8080"),
+        "{:?}",
+        findings(&play)
+    );
+    let mut play = Play::new(Firmware::UefiX64);
+    play.dhcp(Speaker::PxeRom, "");
+    assert_eq!(findings(play.wait(60)), []);
 }
 
 #[test]

@@ -15,6 +15,8 @@ fn segment(company: Company, serves: bool) -> SegmentNow {
         prefix: 24,
         company,
         serves,
+        interrupted: false,
+        relayed: false,
     }
 }
 

@@ -78,6 +78,8 @@ pub struct Watch {
     probes: bool,
     last_probe: Duration,
     next_probe: Duration,
+    /// Whether we leased until another server appeared.
+    interrupted: bool,
 }
 
 impl Watch {
@@ -91,6 +93,7 @@ impl Watch {
             probes: mode != DhcpMode::Off,
             last_probe: now,
             next_probe: now,
+            interrupted: false,
         }
     }
 
@@ -129,6 +132,11 @@ impl Watch {
             Stance::Alone => Company::Alone,
             Stance::Beside { server, .. } => Company::Beside(server),
         }
+    }
+
+    /// Whether addresses were leased until another server appeared.
+    pub fn is_interrupted(&self) -> bool {
+        self.interrupted
     }
 
     /// Whether machines on the segment get what they need from us.
@@ -246,7 +254,9 @@ impl Watch {
 
     #[allow(clippy::unnecessary_wraps)] // what every caller returns
     fn becomes(&mut self, stance: Stance, news: News) -> Option<News> {
+        let leased = self.interrupted || self.may_lease();
         self.stance = stance;
+        self.interrupted = leased && !self.may_lease();
         Some(news)
     }
 }
@@ -300,7 +310,7 @@ mod tests {
         );
         assert_eq!(watch.tick(SENSE).1, None);
         assert_eq!(watch.manner(), Manner::Proxy);
-        assert!(watch.in_words().contains("10.77.0.254"));
+        assert!(watch.in_words().contains("10.77.0.254") && !watch.is_interrupted());
     }
 
     #[test]
@@ -312,6 +322,7 @@ mod tests {
             let mut watch = alone();
             assert_eq!(appears(&mut watch, &offer(OTHER), SENSE), [News::Beside(OTHER)]);
             assert_eq!(watch.manner(), Manner::Proxy);
+            assert!(watch.is_interrupted());
             assert_eq!(appears(&mut watch, &offer(OTHER), SENSE), [], "said once");
         }
     }
@@ -322,7 +333,7 @@ mod tests {
         watch.heard(&offer(OTHER), SENSE);
         assert_eq!(watch.tick(GONE).1, None);
         assert_eq!(watch.tick(SENSE + GONE).1, Some(News::Alone));
-        assert!(watch.may_lease());
+        assert!(watch.may_lease() && !watch.is_interrupted());
     }
 
     #[test]

@@ -54,12 +54,16 @@ impl Heard {
     }
 }
 
+/// Seconds that the question claims to have been asked for already: the second server of a pair leaves clients to the
+/// first for a while (RFC 2131, table 1 gives servers this number), and relays may do the same (RFC 1542, 4.1.1).
+const WAITED: u16 = 30;
+
 /// A DISCOVER from a card that does not exist, answered by broadcast: every server that leases addresses here
 /// shows itself, and nobody's address is touched.
 pub fn probe(mac: Mac, xid: u32) -> Vec<u8> {
     let none = Ipv4Addr::UNSPECIFIED;
     let mut message = Message::new_with_id(xid, none, none, none, none, &mac.0);
-    message.set_flags(Flags::default().set_broadcast());
+    message.set_flags(Flags::default().set_broadcast()).set_secs(WAITED);
     let mut bytes = Vec::with_capacity(300);
     // The fixed part has nothing that could fail to encode.
     let _ = message.encode(&mut Encoder::new(&mut bytes));

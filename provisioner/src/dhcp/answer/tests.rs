@@ -82,6 +82,7 @@ fn segment() -> Segment {
         reserved: HashMap::new(),
         dialects: Dialects::default(),
         encores: Encores::default(),
+        checks: Checks::default(),
         relayed: Vec::new(),
         promises: Vec::new(),
         noticed: BTreeMap::new(),
@@ -338,4 +339,5 @@ fn what_we_send_is_recognised_as_ours() {
 }
 
 mod beside;
+mod conflicts;
 mod relays;

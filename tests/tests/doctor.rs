@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The real provisioner and fake firmware that fails in every way that can be played without waiting: what it says
+//! about it, and what it does about it at the next start.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use provisioner_api::{Finding, SeenCard};
+use tests::rom::dhcp::{self, Say, Voice};
+use tests::rom::script::Script;
+use tests::rom::{Kind, Rom, tftp};
+use tests::server::{ALONE, PATIENCE, Street, Yard};
+use tests::wait::until;
+
+/// What `provisioner doctor` says, and whether it calls that well.
+fn doctor(street: &Street<'_>) -> Result<(Vec<Finding>, bool)> {
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--net=/proc/{}/ns/net", street.space.pid()));
+    command
+        .arg(street.server.program())
+        .arg("--config")
+        .arg(street.server.config_file());
+    let output = command
+        .args(["--json", "doctor"])
+        .stdin(Stdio::null())
+        .output()
+        .context("running the doctor")?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    let findings = serde_json::from_str(&said).with_context(|| format!("understanding {said} {complaint}"))?;
+    Ok((findings, output.status.success()))
+}
+
+/// Waits until the doctor finds a symptom with these words about the card, and says all is not well.
+fn finds(street: &Street<'_>, about: &str, symptom: &str, words: &str) -> Result<()> {
+    until(&format!("{symptom} about {about}"), PATIENCE, || {
+        let (findings, well) = doctor(street)?;
+        let found = findings
+            .iter()
+            .find(|finding| finding.about == about && finding.symptom == symptom);
+        if let Some(finding) = found {
+            ensure!(finding.says.contains(words), "{finding:?}");
+            ensure!(!finding.action.is_empty() && (!finding.grave || !well), "{finding:?}");
+        }
+        Ok(found.map(drop))
+    })
+    .with_context(|| format!("{:#?}", doctor(street)))
+}
+
+/// Firmware asks, takes its address and fetches its loader, and the server has seen that: which one.
+fn starts(street: &Street<'_>, rom: &Rom) -> Result<String> {
+    let answer = rom.configure(&street.ether, Voice::Firmware, &mut 0)?;
+    let (address, server) = (
+        answer.address.context("no address")?,
+        answer.server.context("no server")?,
+    );
+    tftp::fetch(address, server, &answer.boot_file, true)?;
+    until("the fetch to be seen", PATIENCE, || {
+        Ok(steps(street, rom)?.contains("fetched the loader").then_some(()))
+    })?;
+    Ok(answer.boot_file)
+}
+
+/// What `node list --sightings` knows of the last start of a card, a line a step.
+fn steps(street: &Street<'_>, rom: &Rom) -> Result<String> {
+    let seen: Vec<SeenCard> = serde_json::from_str(&street.server.cli(&["--json", "node", "list", "--sightings"])?)?;
+    let card = seen
+        .iter()
+        .find(|card| card.mac == rom.mac_text())
+        .context("not seen")?;
+    let start = card.starts.last().context("no start")?;
+    let lines: Vec<&str> = start.steps.iter().map(|step| step.what.as_str()).collect();
+    Ok(lines.join("\n"))
+}
+
+/// Sends a question of firmware after somebody has changed it.
+fn asks(street: &Street<'_>, rom: &Rom, change: impl Fn(&mut Vec<u8>)) -> Result<()> {
+    let mut packet = dhcp::packet(rom, Voice::Firmware, rand::random(), Say::Discover);
+    change(&mut packet);
+    street.ether.shout(rom.mac, &packet)
+}
+
+/// Replaces bytes in a packet.
+fn replace(packet: &mut [u8], from: &[u8], to: &[u8]) {
+    let at = packet
+        .windows(from.len())
+        .position(|window| window == from)
+        .expect("the bytes to replace");
+    packet[at..at + from.len()].copy_from_slice(to);
+}
+
+#[test]
+fn a_loader_that_falls_silent_costs_one_start_over_a_restart_and_what_works_is_kept() {
+    let mut yard = Yard::new(ALONE).unwrap();
+    yard.tell(|street| {
+        let mut rom = Rom::new(Kind::UefiX64, 1);
+        rom.mac[..3].copy_from_slice(&[0x00, 0xe0, 0x4c]);
+        let first = starts(street, &rom)?;
+        street.server.stop()?;
+        street.start_server()?;
+        let second = rom.boot(&street.ether)?.loader.context("no loader")?;
+        ensure!(first != second, "{first} twice");
+        for _ in 0..2 {
+            let again = rom.boot(&street.ether)?.loader;
+            ensure!(again.as_ref() == Some(&second), "{again:?}: what works is kept");
+        }
+        // The next card of that maker starts where this one arrived.
+        let mut like = Rom::new(Kind::UefiX64, 2);
+        like.mac[..3].copy_from_slice(&[0x00, 0xe0, 0x4c]);
+        ensure!(like.boot(&street.ether)?.loader == Some(second), "not the first guess");
+        let other = Rom::new(Kind::UefiX64, 3);
+        ensure!(other.boot(&street.ether)?.loader == Some(first), "another maker's card");
+
+        let steps = steps(street, &rom)?;
+        ensure!(steps.contains("read its boot script: discover"), "{steps}");
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn what_a_machine_says_wrongly_and_what_is_wrong_around_it_is_told() {
+    let mut yard = Yard::new(ALONE).unwrap();
+    yard.tell(|street| {
+        let rom = |number| Rom::new(Kind::UefiX64, number);
+        let about = |number| rom(number).mac_text();
+        asks(street, &rom(1), |packet| {
+            replace(packet, b"Arch:00007", b"Arch:00004");
+            replace(packet, &[93, 2, 0, 7], &[93, 2, 0, 4]);
+        })?;
+        finds(street, &about(1), "no-loader", "architecture 4")?;
+
+        asks(street, &rom(2), |packet| {
+            replace(packet, b"\x3c\x20PXEClient", b"\xe0\x20PXEClient");
+        })?;
+        finds(street, &about(2), "no-vendor-class", "option 60")?;
+
+        asks(street, &rom(3), |packet| {
+            packet[8..10].copy_from_slice(&45_u16.to_be_bytes());
+        })?;
+        finds(street, &about(3), "late-link", "45 s late")?;
+
+        for _ in 0..4 {
+            asks(street, &rom(4), |_| {})?;
+        }
+        finds(street, &about(4), "offers-ignored", "keeps asking")?;
+
+        let answer = rom(5).configure(&street.ether, Voice::Firmware, &mut 0)?;
+        let (from, server) = (
+            answer.address.context("no address")?,
+            answer.server.context("no server")?,
+        );
+        ensure!(
+            tftp::fetch(from, server, "pxelinux.0", true).is_err(),
+            "it is not there"
+        );
+        finds(street, &about(5), "missing-file", "pxelinux.0")?;
+
+        let twin = Rom {
+            uuid: Some([7; 16]),
+            ..rom(6)
+        };
+        rom(6).boot(&street.ether)?;
+        twin.boot(&street.ether)?;
+        finds(street, &about(6), "shared-mac", "two machines")?;
+
+        // It fetches its loader, and what that starts asks like firmware.
+        for _ in 0..3 {
+            starts(street, &rom(7))?;
+        }
+        finds(street, &about(7), "loader-loop", "again and again")?;
+
+        asks(street, &rom(8), |packet| {
+            packet[24..28].copy_from_slice(&[198, 51, 100, 1]);
+        })?;
+        finds(street, &about(8), "stranded", "198.51.100.1")
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_disk_that_does_not_start_is_told_by_the_name_of_its_node() {
+    let mut yard = Yard::new(ALONE).unwrap();
+    yard.tell(|street| {
+        let mut machine = street.machine(Kind::BiosIpxe, 1);
+        machine.run_until_waiting(PATIENCE)?;
+        let name = street.summary(&machine)?.name;
+        // Turned away, it boots its own disk; which is empty.
+        street.command(&name, "reject")?;
+        for _ in 0..4 {
+            let boot = machine.rom.boot(&street.ether)?;
+            ensure!(matches!(boot.script, Script::LocalDisk { .. }), "{}", boot.text);
+        }
+        finds(street, &name, "disk-loop", "the disk does not start")
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_server_without_images_and_one_that_does_not_run_are_told_what_is_missing() {
+    let mut yard = Yard::dark(24, ALONE).unwrap();
+    yard.lab.start_server().unwrap();
+    yard.tell(|street| {
+        let rom = Rom::new(Kind::BiosIpxe, 1);
+        rom.boot(&street.ether)?;
+        finds(street, &rom.mac_text(), "stopped", "no RAM environment")?;
+        finds(street, "server", "warning", "RAM environment")?;
+        street.server.stop()?;
+        let mut squatter = street.space.spawn(Command::new("dnsmasq").args([
+            "--keep-in-foreground",
+            "--conf-file=/dev/null",
+            "--port=0",
+            "--user=root",
+            "--enable-tftp",
+            "--tftp-root=/",
+        ]))?;
+        finds(street, "server", "not-running", "not running")?;
+        finds(street, "server", "port-taken", "dnsmasq")?;
+        squatter.kill()?;
+        squatter.wait()?;
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_firewall_that_closes_a_port_is_found_and_a_server_that_is_well_has_no_finding() {
+    let mut yard = Yard::new(ALONE).unwrap();
+    yard.tell(|street| {
+        let server = |findings: &[Finding]| -> Vec<String> {
+            // The made-up RAM environment is as old as its date says.
+            let ours = findings
+                .iter()
+                .filter(|finding| finding.about == "server" && finding.grave);
+            ours.map(|finding| finding.symptom.clone()).collect()
+        };
+        let (findings, well) = doctor(street)?;
+        ensure!(well && server(&findings).is_empty(), "{findings:#?}");
+        let nft = |rule: &str| street.space.run_program(Command::new("nft").args(rule.split(' ')));
+        nft("add table inet filter")?;
+        nft("add chain inet filter input { type filter hook input priority 0 ; policy accept ; }")?;
+        nft("add rule inet filter input udp dport 69 drop")?;
+        let (findings, well) = doctor(street)?;
+        ensure!(!well && server(&findings) == ["firewall"], "{findings:#?}");
+        ensure!(
+            findings.iter().any(|finding| finding.says.contains("UDP port 69")),
+            "{findings:#?}"
+        );
+        Ok(())
+    })
+    .unwrap();
+}
