@@ -162,8 +162,8 @@ fn written(journey: &Journey, name: &str) -> bool {
         .any(|event| event.kind == "written")
 }
 
-/// A power cut at a time, not at a condition: the time is what is tested.
-fn passes(time: Duration) {
+/// Waits for a time and not for a condition: the time is what is tested.
+pub(super) fn passes(time: Duration) {
     let end = Instant::now() + time;
     while Instant::now() < end {
         std::thread::sleep(tests::wait::LOOK);
