@@ -15,12 +15,18 @@ pub enum Boot {
     LocalDisk,
     /// A menu: its own disk after a while, or the RAM environment if somebody wants that.
     Ask,
+    /// Nothing: its processor cannot run a node, and its screen says so.
+    TooOld,
     /// Nothing: the server cannot serve it yet, and the machine's screen says what a person has to do.
     Stop {
         /// What is missing and what to do.
         why: String,
     },
 }
+
+/// What the screen of a machine says that can never be a node.
+pub const TOO_OLD: &str = "its processor is a 32-bit one, and a node needs 64 bits (most PCs since 2005 have them): \
+    it cannot become a node. Take its cable out, or start it from its own disk.";
 
 impl Boot {
     /// One word, for the record and the counter.
@@ -29,6 +35,7 @@ impl Boot {
             Self::Discover => "discover",
             Self::LocalDisk => "local-disk",
             Self::Ask => "ask",
+            Self::TooOld => "too-old",
             Self::Stop { .. } => "stop",
         }
     }
@@ -45,14 +52,21 @@ pub enum Card<'a> {
     Unknown(Admission),
 }
 
-/// Decides what boots.
-///
-/// `ram_problem` is the reason why there is no RAM environment to boot; `None` when there is one.
-pub fn decide(card: Card<'_>, ram_problem: Option<&str>) -> Boot {
+/// Why a machine that should start the RAM environment cannot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle<'a> {
+    /// The server has none to give, and this is why.
+    NoRam(&'a str),
+    /// Its loader says that its processor is a 32-bit one.
+    Processor,
+}
+
+/// Decides what boots; `obstacle` is what stands between the machine and the RAM environment, if anything does.
+pub fn decide(card: Card<'_>, obstacle: Option<Obstacle<'_>>) -> Boot {
     let wants_ram = match card {
         Card::Shared | Card::Unknown(Admission::Enrol | Admission::Through(_)) => true,
         // A stranger that we could not serve is not stopped on its way to its own disk.
-        Card::Unknown(Admission::Ask) if ram_problem.is_none() => return Boot::Ask,
+        Card::Unknown(Admission::Ask) if obstacle.is_none() => return Boot::Ask,
         Card::Unknown(Admission::Ask | Admission::Ignore) => false,
         Card::Of(state) => match state {
             State::Enrolled
@@ -69,10 +83,11 @@ pub fn decide(card: Card<'_>, ram_problem: Option<&str>) -> Boot {
             | State::Retired => false,
         },
     };
-    match (wants_ram, ram_problem) {
+    match (wants_ram, obstacle) {
         (false, _) => Boot::LocalDisk,
         (true, None) => Boot::Discover,
-        (true, Some(why)) => Boot::Stop { why: why.to_owned() },
+        (true, Some(Obstacle::Processor)) => Boot::TooOld,
+        (true, Some(Obstacle::NoRam(why))) => Boot::Stop { why: why.to_owned() },
     }
 }
 

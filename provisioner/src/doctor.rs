@@ -50,7 +50,7 @@ struct Said {
 type Symptom = fn(&Case<'_>, &Attempt) -> Option<Said>;
 
 /// The table.
-const SYMPTOMS: [(&str, Symptom); 20] = [
+const SYMPTOMS: [(&str, Symptom); 21] = [
     ("shared-mac", asking::shared_mac),
     ("disk-loop", starting::disk_loop),
     ("no-vendor-class", asking::no_vendor_class),
@@ -60,6 +60,7 @@ const SYMPTOMS: [(&str, Symptom); 20] = [
     ("no-address", asking::no_address),
     ("not-answered", asking::not_answered),
     ("stopped", starting::stopped),
+    ("too-old", starting::too_old),
     ("kernel-without-initramfs", starting::kernel_without_initramfs),
     ("kernel-without-register", starting::kernel_without_register),
     ("kernel-without-node-init", starting::kernel_without_node_init),

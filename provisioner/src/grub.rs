@@ -10,7 +10,7 @@ use pxe::grub::{Ask, Asked, Discover, LocalDisk, Stop};
 use pxe::ipxe::{Text, Unfit, Way, Word};
 
 use crate::app::{App, Choice, Who};
-use crate::boot::Boot;
+use crate::boot::{Boot, TOO_OLD};
 use crate::http::boot::{ASK_AGAIN, TO_DISK, WHY_LINES};
 
 /// The script of who asks, from one address at another, which is ours. Takes note of the question, and waits for the
@@ -23,6 +23,7 @@ pub fn script(app: &App, asked: &Asked<'_>, (from, at): (Ipv4Addr, Ipv4Addr), no
         uuid,
         from,
         choice,
+        ..Who::default()
     };
     let boot = app.boot(&who, now);
     let machine = app.screen_name(mac.map(|mac| mac.to_string()).as_deref(), uuid);
@@ -60,6 +61,7 @@ impl Place {
                 script.render()
             }
             Boot::Stop { why } => self.stop(why),
+            Boot::TooOld => self.stop(TOO_OLD),
             Boot::Ask => {
                 let script = Ask {
                     server: self.at,

@@ -82,6 +82,8 @@ pub struct Spec {
     pub memory: u32,
     /// Processors.
     pub cpus: u32,
+    /// QEMU's name of their model, where it is not the usual one.
+    pub processor: Option<&'static str>,
     /// Cards, in the order in which the firmware tries them.
     pub cards: Vec<Card>,
     /// Disks, tried after the cards.
@@ -103,6 +105,7 @@ impl Spec {
             firmware,
             memory: 512,
             cpus: 1,
+            processor: None,
             cards: vec![Card {
                 model: "virtio-net-pci",
                 mac: format!("52:54:00:77:00:{number:02x}"),
@@ -285,6 +288,9 @@ impl Pc {
             "-no-user-config",
         ]);
         q.args(self.accel.arguments());
+        if let Some(model) = spec.processor {
+            q.args(["-cpu", model]);
+        }
         q.args([
             "-m",
             &spec.memory.to_string(),

@@ -11,7 +11,7 @@ use pxe::Mac;
 use tracing::info;
 
 use super::{App, AppError, Caller, Change};
-use crate::boot::{self, Boot, Card};
+use crate::boot::{self, Boot, Card, Obstacle};
 use crate::events;
 use crate::lifecycle::{Event, Plan, State};
 use crate::orders::{self, Site};
@@ -29,6 +29,8 @@ pub struct Who<'a> {
     pub from: Option<Ipv4Addr>,
     /// What was chosen in its menu.
     pub choice: Option<Choice>,
+    /// Whether its loader says that its processor is a 32-bit one.
+    pub processor_of_32_bits: bool,
 }
 
 /// What a person, or the time, has chosen in the menu of an unknown machine.
@@ -57,16 +59,17 @@ const LONGEST_LABEL: usize = 128;
 impl App {
     /// What a machine boots that asks for its script. Takes note of the question, and writes where it lets a machine in.
     pub fn boot(&self, who: &Who<'_>, now: i64) -> Boot {
-        let problem = self.images.ram().err();
-        let problem = problem.as_deref();
+        let missing = self.images.ram().err();
+        let missing = missing.as_deref().map(Obstacle::NoRam);
+        let obstacle = who.processor_of_32_bits.then_some(Obstacle::Processor).or(missing);
         let mac = who.mac.map(|mac| mac.to_string()).unwrap_or_default();
         let nodes = self.registry.by_card(&mac, who.uuid);
-        let mut answers = nodes.iter().map(|node| boot::decide(Card::Of(&node.state), problem));
+        let mut answers = nodes.iter().map(|node| boot::decide(Card::Of(&node.state), obstacle));
         let boot = match answers.next() {
             // Several nodes that a card cannot tell apart, and one answer for all of them, is an answer.
             Some(first) if answers.all(|other| other == first) => first,
-            Some(_) => boot::decide(Card::Shared, problem),
-            None => boot::decide(Card::Unknown(self.admit(who, now)), problem),
+            Some(_) => boot::decide(Card::Shared, obstacle),
+            None => boot::decide(Card::Unknown(self.admit(who, now)), obstacle),
         };
         if let (Some(mac), Some(from)) = (who.mac, who.from) {
             let expects_home = nodes.iter().any(|node| comes_home(&node.state));

@@ -72,9 +72,30 @@ fn without_a_ram_environment_nodes_still_boot_their_disks_and_the_others_are_tol
             Boot::LocalDisk => Boot::LocalDisk,
             _ => Boot::Stop { why: NO_RAM.into() },
         };
-        assert_eq!(decide(Card::Of(&state), Some(NO_RAM)), expected, "{state}");
+        assert_eq!(
+            decide(Card::Of(&state), Some(Obstacle::NoRam(NO_RAM))),
+            expected,
+            "{state}"
+        );
     }
-    assert_eq!(decide(Card::Shared, Some(NO_RAM)), Boot::Stop { why: NO_RAM.into() });
+    assert_eq!(
+        decide(Card::Shared, Some(Obstacle::NoRam(NO_RAM))),
+        Boot::Stop { why: NO_RAM.into() }
+    );
+}
+
+#[test]
+fn a_processor_of_32_bits_stops_whoever_needs_the_ram_environment_and_nobody_else() {
+    for (state, boot) in every_state() {
+        let expected = match boot {
+            Boot::LocalDisk => Boot::LocalDisk,
+            _ => Boot::TooOld,
+        };
+        assert_eq!(decide(Card::Of(&state), Some(Obstacle::Processor)), expected, "{state}");
+    }
+    let stranger = |admission| decide(Card::Unknown(admission), Some(Obstacle::Processor));
+    assert_eq!(stranger(Admission::Enrol), Boot::TooOld);
+    assert_eq!(stranger(Admission::Ask), Boot::LocalDisk);
 }
 
 #[test]
@@ -88,7 +109,7 @@ fn a_stranger_gets_what_its_admission_says_and_is_never_stopped_on_its_way_to_it
     ] {
         assert_eq!(decide(Card::Unknown(admission), None), served, "{admission:?}");
         assert_eq!(
-            decide(Card::Unknown(admission), Some(NO_RAM)),
+            decide(Card::Unknown(admission), Some(Obstacle::NoRam(NO_RAM))),
             unserved,
             "{admission:?}"
         );

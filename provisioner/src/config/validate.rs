@@ -16,9 +16,10 @@ use crate::rules::{Conditions, Rule};
 mod networks;
 
 /// The serial line for machines without a screen, the screen for everybody else; few kernel messages between
-/// what node-init writes large; and a root file system that may fill more than half of the RAM, or a machine with too
-/// little dies unpacking, before anything can say so.
-const RAM_KERNEL_ARGS: &str = "console=ttyS0,115200 console=tty0 loglevel=4 rootfstype=ramfs";
+/// what node-init writes large; a kernel that dies starts over when a person has had time to read why; and a root file
+/// system that may fill more than half of the RAM, or a machine with too little dies unpacking, before anything can
+/// say so.
+const RAM_KERNEL_ARGS: &str = "console=ttyS0,115200 console=tty0 loglevel=4 panic=60 rootfstype=ramfs";
 /// The profile that is there when the file defines none.
 const PROFILE: &str = "compute";
 /// The image that this repository's recipe builds.

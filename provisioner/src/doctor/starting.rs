@@ -50,6 +50,16 @@ pub(super) fn stopped(_: &Case<'_>, attempt: &Attempt) -> Option<Said> {
     )
 }
 
+/// Its loader has looked at its processor.
+pub(super) fn too_old(_: &Case<'_>, attempt: &Attempt) -> Option<Said> {
+    let last = attempt.last(|step| matches!(step, Step::Script { .. }))?;
+    is_script(&last.step, "too-old").then_some(())?;
+    Said::grave(
+        "its processor is a 32-bit one: it cannot become a node",
+        "take its cable out; a node needs a 64-bit processor, which most PCs since 2005 have",
+    )
+}
+
 /// The kernel was fetched and the initramfs was not.
 pub(super) fn kernel_without_initramfs(case: &Case<'_>, attempt: &Attempt) -> Option<Said> {
     if !attempt.has(is_kernel) || attempt.has(|step| *step == Step::Initrd) || case.silent(attempt) < PATIENCE {

@@ -316,6 +316,11 @@ fn every_stop_between_the_script_and_node_init_has_its_words() {
     let mut play = Play::new(Firmware::Bios);
     play.climbs("stop");
     is(&play, "stopped", "no RAM environment");
+
+    let mut play = Play::new(Firmware::Bios);
+    play.climbs("discover");
+    play.script("too-old");
+    is(&play, "too-old", "32-bit");
 }
 
 #[test]

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The boot script: carries the answer of [`crate::boot::decide`] to iPXE, however often it asks. Never steps state.
 
-use std::net::Ipv4Addr;
-
 use axum::Extension;
 use axum::extract::State;
 use axum::http::header;
@@ -18,7 +16,7 @@ use super::listener::Peer;
 use super::problem::{Fault, Kind};
 use super::{Web, blocking, now};
 use crate::app::{App, Choice, Who};
-use crate::boot::Boot;
+use crate::boot::{Boot, TOO_OLD};
 
 /// Seconds after which a stopped machine asks again: soon enough that nobody waits for it, seldom enough that a
 /// thousand of them are no load.
@@ -28,6 +26,9 @@ pub(crate) const ASK_AGAIN: u32 = 30;
 pub(crate) const TO_DISK: u32 = 10;
 /// Lines of a reason on a text screen of 25 lines.
 pub(crate) const WHY_LINES: usize = 8;
+
+/// What a boot script says of a processor that has no 64-bit mode.
+const PROCESSOR_OF_32_BITS: &str = "32-bit";
 
 /// What iPXE says of itself. It adds more (`platform`, `arch`), which nothing here depends on.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -39,6 +40,8 @@ pub(super) struct Asked {
     uuid: Option<String>,
     /// What was chosen in the menu of an unknown machine: `disk` or `enrol`.
     choice: Option<String>,
+    /// `32-bit` where the loader found that the processor is one.
+    processor: Option<String>,
 }
 
 /// What a machine boots.
@@ -69,8 +72,14 @@ pub(super) async fn script(
         Some(std::net::IpAddr::V4(from)) => Some(from),
         _ => None,
     };
-    let choice = asked.choice.as_deref().and_then(Choice::from_word);
-    let boot = decide(&web, mac, uuid, from, choice).await?;
+    let who = Who {
+        mac,
+        uuid,
+        from,
+        choice: asked.choice.as_deref().and_then(Choice::from_word),
+        processor_of_32_bits: asked.processor.as_deref() == Some(PROCESSOR_OF_32_BITS),
+    };
+    let boot = decide(&web, who).await?;
     let server = Server {
         address,
         http_port: local.port(),
@@ -100,20 +109,15 @@ pub(super) async fn script(
 }
 
 /// Letting a machine in waits for the disk.
-async fn decide(
-    web: &Web,
-    mac: Option<Mac>,
-    uuid: Option<&str>,
-    from: Option<Ipv4Addr>,
-    choice: Option<Choice>,
-) -> Result<Boot, Fault> {
-    let uuid = uuid.map(str::to_owned);
+async fn decide(web: &Web, who: Who<'_>) -> Result<Boot, Fault> {
+    let uuid = who.uuid.map(str::to_owned);
     let decide = move |app: &App| {
         let who = Who {
-            mac,
             uuid: uuid.as_deref(),
-            from,
-            choice,
+            mac: who.mac,
+            from: who.from,
+            choice: who.choice,
+            processor_of_32_bits: who.processor_of_32_bits,
         };
         Ok(app.boot(&who, now()))
     };
@@ -179,6 +183,7 @@ fn render(web: &Web, boot: &Boot, place: &Place<'_>) -> Result<(&'static str, St
             ))
         }
         Boot::Stop { why } => Ok(("stop", place.stop(why))),
+        Boot::TooOld => Ok(("too-old", place.stop(TOO_OLD))),
         Boot::Ask => {
             let script = place.script();
             let ask = Ask {

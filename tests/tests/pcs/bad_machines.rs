@@ -50,6 +50,20 @@ fn a_machine_with_too_little_memory_says_so_on_its_screen() {
 }
 
 #[test]
+fn a_machine_with_a_processor_of_32_bits_says_so_on_its_screen_and_to_the_server() {
+    let mut journey = Journey::new("").unwrap();
+    let mut spec = Spec::new(Firmware::Bios, 36);
+    spec.processor = Some("qemu32");
+    let mut pc = journey.pc(spec).unwrap();
+    journey.power_on(&mut pc).unwrap();
+    let said = pc.serial().wait_for("it cannot become a node", ENROL);
+    said.unwrap_or_else(|error| panic!("{error:#}\n{}", journey.evidence(&mut pc)));
+    let doctor = journey.lab.server().get("/api/v1/doctor").unwrap().to_string();
+    assert!(doctor.contains("too-old"), "{doctor}");
+    assert_eq!(journey.lab.server().nodes().unwrap().len(), 0);
+}
+
+#[test]
 fn the_card_that_booted_is_the_one_that_is_used_whatever_comes_first() {
     let mut journey = Journey::new("").unwrap();
     let mut spec = Spec::new(Firmware::Bios, 35);
