@@ -6,7 +6,7 @@
 //! Nothing here opens a socket or looks at the network; what a value means is decided where it is used.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -46,6 +46,8 @@ pub struct Config {
     pub reservations: Vec<Reservation>,
     /// Ports.
     pub ports: Ports,
+    /// Names of nodes; `None` where another server has them.
+    pub dns: Option<Dns>,
     /// Whether to answer SNTP where nothing else on this machine does.
     pub ntp: bool,
     /// What strangers may use up.
@@ -125,6 +127,15 @@ pub struct Paths {
     pub run: PathBuf,
 }
 
+/// Names of nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dns {
+    /// The site's domain, in lower case, no dot at the end.
+    pub domain: String,
+    /// Who is asked for all other names; empty means whom this machine asks.
+    pub forward: Vec<IpAddr>,
+}
+
 /// Ports; 0 lets the kernel choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ports {
@@ -136,6 +147,8 @@ pub struct Ports {
     pub tftp: u16,
     /// SNTP, UDP.
     pub ntp: u16,
+    /// DNS, UDP and TCP.
+    pub dns: u16,
     /// Plain HTTP: boot scripts, files, the status page.
     pub http: u16,
     /// HTTPS: node and operator API.

@@ -54,6 +54,8 @@ pub struct Settings {
     pub subnets: Vec<Subnet>,
     /// Addresses that belong to certain cards.
     pub reservations: Vec<Reservation>,
+    /// Names that we answer; `None` where another server does.
+    pub names: Option<Names>,
     /// Whether to announce ourselves as a time server.
     pub ntp: bool,
     /// Port of the server, 67.
@@ -64,6 +66,15 @@ pub struct Settings {
     pub http_port: u16,
     /// File that remembers leases.
     pub leases: PathBuf,
+}
+
+/// Names that this server answers by DNS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// The domain that they are in.
+    pub domain: String,
+    /// Our addresses at which they are answered.
+    pub servers: Vec<Ipv4Addr>,
 }
 
 /// The bound sockets, before anything is answered.

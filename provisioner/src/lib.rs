@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod dhcp;
 pub mod disks;
+pub mod dns;
 pub mod doctor;
 pub mod enrol;
 pub mod events;

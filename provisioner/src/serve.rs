@@ -33,7 +33,7 @@ mod memory;
 mod taken;
 mod wire;
 
-pub(crate) use taken::holder;
+pub(crate) use taken::{holder, holder_at};
 
 use edges::Edges;
 use wire::Wire;

@@ -163,6 +163,7 @@ fn with_server(state: &Path, stories: impl FnOnce() + Send) -> Arc<Core> {
         check: true,
     };
     let settings = dhcp::Settings {
+        names: None,
         segments: served.into_iter().map(|interface| (interface, how.clone())).collect(),
         subnets: vec![],
         reservations: vec![],

@@ -2,15 +2,21 @@
 //! Nodes and the server as people see them: what is stored and what is only known now, side by side.
 
 use std::collections::BTreeMap;
-use std::sync::PoisonError;
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError};
 
 use provisioner_api::{FirmwareType, Inventory, NodeDetail, NodeSummary, StatusReport};
 
 use super::{App, AppError};
 use crate::disks;
+use crate::dns::Host;
 use crate::lifecycle::State;
 use crate::presence::Seen;
 use crate::registry::Node;
+
+/// Heartbeats after which a node is out of its pools: the next one is due, the one before never came. One that is only
+/// late by the time of its way does not make a node come and go.
+const HEARTBEATS_MISSED: u128 = 2;
 
 impl App {
     /// All nodes, by name.
@@ -156,6 +162,34 @@ impl App {
             (true, Some(_)) if talks => "lost",
             _ => "unknown",
         }
+    }
+
+    /// All nodes that belong here, for their names. One that takes work is ready, and not one heartbeat of it is missing.
+    pub(crate) fn hosts(&self, now: i64) -> Vec<Host> {
+        let window = self
+            .config
+            .nodes
+            .heartbeat
+            .as_millis()
+            .saturating_mul(HEARTBEATS_MISSED);
+        let window = i64::try_from(window).unwrap_or(i64::MAX);
+        let host = |node: &Arc<Node>| {
+            let seen = self.presence.of(&node.id).unwrap_or_default();
+            let address = seen.from.and_then(|from| match from.to_canonical() {
+                IpAddr::V4(address) => Some(address),
+                IpAddr::V6(_) => None,
+            });
+            let profile = node.state.plan().map(|plan| plan.profile.clone());
+            Host {
+                name: node.name.clone(),
+                pools: profile.into_iter().chain(node.tags.iter().cloned()).collect(),
+                address,
+                heard: seen.at,
+                serving: matches!(node.state, State::Ready { .. }) && now - seen.at <= window,
+            }
+        };
+        let belongs = |node: &&Arc<Node>| !matches!(node.state, State::Rejected { .. } | State::Retired);
+        self.registry.nodes().iter().filter(belongs).map(host).collect()
     }
 
     /// The disk that approval has chosen or would choose, and why.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::written::{self, Written};
-use super::{Config, Enrolment, Limits, Log, LogFormat, Nodes, Paths, Place, Ports, Profile, Share, Unknown};
+use super::{Config, Dns, Enrolment, Limits, Log, LogFormat, Nodes, Paths, Place, Ports, Profile, Share, Unknown};
 use crate::disks::{Choose, DiskRule};
 use crate::rules::{Conditions, Rule};
 
@@ -44,6 +44,11 @@ const HTTP: Share = Share {
     per_address: 64,
 };
 
+/// The domain for names that are nobody else's: `.internal` is set aside for private use for ever.
+const DOMAIN: &str = "gleaner.internal";
+/// RFC 1035, 2.3.4 allows 253 characters in all; a node's name is up to 63 of them.
+const LONGEST_DOMAIN: usize = 189;
+
 /// Means what is written. `folder` is where the file lies.
 pub(super) fn validate(written: Written, folder: &Path) -> Result<Config> {
     let profiles = profiles(written.profiles)?;
@@ -69,6 +74,7 @@ pub(super) fn validate(written: Written, folder: &Path) -> Result<Config> {
         interfaces,
         dhcp,
         ports: ports(&written.ports),
+        dns: dns(written.dns)?,
         ntp: written.ntp.unwrap_or(true),
         limits: limits(&written.limits)?,
         nodes: nodes(written.nodes)?,
@@ -156,12 +162,31 @@ fn place(name: &str) -> Result<Place> {
     Ok(Place::Network(network, prefix))
 }
 
+fn dns(written: written::Dns) -> Result<Option<Dns>> {
+    let domain = written.domain.unwrap_or_else(|| DOMAIN.into()).to_ascii_lowercase();
+    // RFC 1035, 2.3.1: letters, digits and hyphens, up to 63 of them between dots.
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !(label.starts_with('-') || label.ends_with('-'))
+    };
+    ensure!(
+        domain.len() <= LONGEST_DOMAIN && domain.split('.').all(is_label),
+        "dns.domain: {domain:?} is no domain (letters, digits and hyphens between dots, no dot at the end)"
+    );
+    Ok(written.serve.unwrap_or(true).then(|| Dns {
+        domain,
+        forward: written.forward.unwrap_or_default(),
+    }))
+}
+
 fn ports(written: &written::Ports) -> Ports {
     Ports {
         dhcp: written.dhcp.unwrap_or(67),
         pxe: written.pxe.unwrap_or(4011),
         tftp: written.tftp.unwrap_or(69),
         ntp: written.ntp.unwrap_or(123),
+        dns: written.dns.unwrap_or(53),
         http: written.http.unwrap_or(8080),
         api: written.api.unwrap_or(8443),
     }

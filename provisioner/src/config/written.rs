@@ -2,7 +2,7 @@
 //! The configuration as people write it: every option may be absent, sizes and times are words.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use provisioner_api::FirmwareType;
@@ -19,6 +19,7 @@ pub(super) struct Written {
     pub(super) default_profile: Option<String>,
     pub(super) paths: Paths,
     pub(super) dhcp: Dhcp,
+    pub(super) dns: Dns,
     pub(super) segments: BTreeMap<String, Dhcp>,
     pub(super) subnets: Vec<Subnet>,
     pub(super) reservations: Vec<Reservation>,
@@ -50,6 +51,15 @@ pub(super) struct Dhcp {
     pub(super) gateway: Option<Ipv4Addr>,
     pub(super) dns: Option<Vec<Ipv4Addr>>,
     pub(super) check: Option<bool>,
+}
+
+/// `[dns]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Dns {
+    pub(super) serve: Option<bool>,
+    pub(super) domain: Option<String>,
+    pub(super) forward: Option<Vec<IpAddr>>,
 }
 
 /// `[[subnets]]`
@@ -92,6 +102,7 @@ pub(super) struct Ports {
     pub(super) pxe: Option<u16>,
     pub(super) tftp: Option<u16>,
     pub(super) ntp: Option<u16>,
+    pub(super) dns: Option<u16>,
     pub(super) http: Option<u16>,
     pub(super) api: Option<u16>,
 }

@@ -132,6 +132,7 @@ fn network(
     let never: Vec<Ipv4Addr> = ours.into_iter().chain(others).chain(kept).collect();
     let mut table = Table::new(pool.0, pool.1, &never);
     log.leases().for_each(|lease| table.restore(believed(lease, unix)));
+    let names = settings.names.as_ref().filter(|names| names.servers.contains(&server));
     let mut probe: [u8; 6] = rand::random();
     // A locally administered address of one card (IEEE 802): no maker has given it to anybody.
     probe[0] = (probe[0] | 2) & !1;
@@ -142,7 +143,12 @@ fn network(
             mask: interface.mask(),
             broadcast: interface.broadcast(),
             gateway: dhcp.gateway.filter(|gateway| interface.contains(*gateway)),
-            dns: dhcp.dns.clone(),
+            // Another server's addresses where the site names some; else ours, where we answer.
+            dns: match names {
+                Some(_) if dhcp.dns.is_empty() => vec![server],
+                _ => dhcp.dns.clone(),
+            },
+            domain: names.map(|names| names.domain.clone()).unwrap_or_default(),
             ntp: if settings.ntp { vec![server] } else { vec![] },
         },
         server: pxe::bootfile::Server {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Looks at this machine: the facts from which [`super::server`] says what is wrong.
 
+use std::net::SocketAddrV4;
 use std::path::Path;
 use std::process::Command;
 
@@ -8,7 +9,7 @@ use super::firewall::{Door, Protocol, closed_by_iptables, closed_by_nft};
 use super::server::{Facts, Port};
 use crate::config::{Config, DhcpMode};
 use crate::network::{Interface, SegmentNow, interfaces};
-use crate::serve::holder;
+use crate::serve::{holder, holder_at};
 
 /// Where administrators' programs lie, for a shell that does not look there.
 const PATH: &str = "/usr/sbin:/sbin:/usr/bin:/bin";
@@ -54,8 +55,30 @@ fn ports(config: &Config) -> Vec<Port> {
             protocol,
             number,
             holder: holder(&protocol.word().to_lowercase(), number),
+            spare: None,
         })
+        .chain(names(config))
         .collect()
+}
+
+/// The ports for names of nodes: on our own addresses only, other programs of this machine may have the rest.
+fn names(config: &Config) -> Vec<Port> {
+    let number = config.ports.dns;
+    if config.dns.is_none() || number == 0 {
+        return Vec::new();
+    }
+    let served = interfaces(&config.interfaces, &config.mentioned()).unwrap_or_default();
+    let port = |protocol: Protocol| Port {
+        name: "DNS",
+        protocol,
+        number,
+        holder: served.iter().find_map(|interface| {
+            let at = SocketAddrV4::new(interface.address, number);
+            holder_at(&protocol.word().to_lowercase(), at)
+        }),
+        spare: Some("stop that program there, or set serve = false in [dns]: names of nodes are not answered"),
+    };
+    vec![port(Protocol::Udp), port(Protocol::Tcp)]
 }
 
 /// What has become of the interfaces since the server bound its sockets to those in `served`: the right to bind others

@@ -57,6 +57,8 @@ pub struct Port {
     pub number: u16,
     /// The program that has it; `None` where nobody or nobody that may be seen.
     pub holder: Option<String>,
+    /// What to do where the server goes on without it; `None` where it cannot.
+    pub spare: Option<&'static str>,
 }
 
 /// Everything that is wrong.
@@ -141,16 +143,17 @@ fn room(facts: &Facts, findings: &mut Vec<Finding>) {
 
 fn taken(port: &Port) -> Option<Finding> {
     let holder = port.holder.as_ref()?;
-    Some(finding(
-        "port-taken",
-        format!(
-            "{} port {} ({}) is taken by {holder}",
-            port.protocol.word(),
-            port.number,
-            port.name
-        ),
-        "stop that program, or move this one's port in [ports]",
-    ))
+    let action = "stop that program, or move this one's port in [ports]";
+    let says = format!(
+        "{} port {} ({}) is taken by {holder}",
+        port.protocol.word(),
+        port.number,
+        port.name
+    );
+    Some(Finding {
+        grave: port.spare.is_none(),
+        ..finding("port-taken", says, port.spare.unwrap_or(action))
+    })
 }
 
 fn changed(change: &str) -> Finding {
@@ -231,12 +234,6 @@ mod tests {
 
     #[test]
     fn every_fault_of_the_server_is_told_with_what_to_do() {
-        let port = Port {
-            name: "DHCP",
-            protocol: Protocol::Udp,
-            number: 67,
-            holder: Some("dnsmasq (process 7)".into()),
-        };
         let door = Door {
             protocol: Protocol::Udp,
             port: 69,
@@ -319,12 +316,33 @@ mod tests {
         ] {
             assert_eq!(symptoms(&facts), [symptom]);
         }
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_grave_where_the_server_cannot_do_without() {
+        let port = Port {
+            name: "DHCP",
+            protocol: Protocol::Udp,
+            number: 67,
+            holder: Some("dnsmasq (process 7)".into()),
+            spare: None,
+        };
+        let spare = Port {
+            name: "DNS",
+            spare: Some("stop it there"),
+            ..port.clone()
+        };
         let facts = Facts {
             running: false,
-            ports: vec![port],
+            ports: vec![port, spare],
             ..well()
         };
-        assert_eq!(symptoms(&facts), ["not-running", "port-taken"]);
-        assert!(examine(&facts)[1].says.contains("dnsmasq (process 7)"));
+        assert_eq!(symptoms(&facts), ["not-running", "port-taken", "port-taken"]);
+        let findings = examine(&facts);
+        assert!(findings[1].says.contains("dnsmasq (process 7)"));
+        assert!(
+            findings[1].grave && !findings[2].grave,
+            "the server goes on without DNS"
+        );
     }
 }

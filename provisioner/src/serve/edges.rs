@@ -18,7 +18,7 @@ use super::taken::holder;
 use super::wire::Wire;
 use crate::config::{Config, DhcpMode, Ports};
 use crate::network::{Files, Sightings, interfaces};
-use crate::{dhcp, http, ntp, tftp};
+use crate::{dhcp, dns, http, ntp, tftp};
 
 /// Connections that the kernel keeps until they are accepted: a lab of a thousand machines that is switched on at
 /// once fits.
@@ -35,6 +35,7 @@ pub(super) struct Edges {
     dhcp: Option<dhcp::Listener>,
     tftp: tftp::Listener,
     ntp: Option<ntp::Listener>,
+    dns: Option<dns::Listener>,
     http: TcpListener,
     api: TcpListener,
     control: UnixListener,
@@ -56,7 +57,9 @@ impl Edges {
         let files: Arc<dyn Files> = wire.clone();
         let sightings: Arc<dyn Sightings> = wire.clone();
         let ports = &config.ports;
-        let dhcp = bind_dhcp(config, &files, &sightings);
+        let dns = bind_dns(config, wire);
+        let dns = keep(&mut problems, "udp", ports.dns, dns).flatten();
+        let dhcp = bind_dhcp(config, names(config, dns.as_ref()), &files, &sightings);
         let dhcp = keep(&mut problems, "udp", ports.dhcp, dhcp).flatten();
         let settings = tftp::Settings {
             port: ports.tftp,
@@ -79,6 +82,7 @@ impl Edges {
                 dhcp,
                 tftp,
                 ntp,
+                dns,
                 http,
                 api,
                 control,
@@ -121,12 +125,42 @@ impl Edges {
         let mut edges: Vec<Edge> = vec![Box::pin(self.tftp.run())];
         edges.extend(self.dhcp.map(|dhcp| Box::pin(apart("dhcp", dhcp.run())) as Edge));
         edges.extend(self.ntp.map(|ntp| Box::pin(ntp.run()) as Edge));
+        edges.extend(self.dns.map(|dns| Box::pin(dns.run()) as Edge));
         Ok(Running { edges, web })
     }
 }
 
+fn bind_dns(config: &Config, wire: &Arc<Wire>) -> Result<Option<dns::Listener>> {
+    let Some(dns) = &config.dns else { return Ok(None) };
+    let settings = dns::Settings {
+        domain: dns.domain.clone(),
+        pools: config.profiles.keys().cloned().collect(),
+        forward: dns.forward.clone(),
+        behind_relays: config
+            .subnets
+            .iter()
+            .map(|subnet| (subnet.network, subnet.prefix))
+            .collect(),
+        port: config.ports.dns,
+    };
+    let mut interfaces = interfaces(&config.interfaces, &config.mentioned())?;
+    // One that is to be left alone is. Where no interface has DHCP another server does that, and names are still ours.
+    interfaces.retain(|interface| !config.serves_dhcp() || config.segment(&interface.name).mode != DhcpMode::Off);
+    dns::bind(settings, interfaces, wire.clone(), wire.clone()).map(Some)
+}
+
+/// What is announced of names, where they are answered.
+fn names(config: &Config, listener: Option<&dns::Listener>) -> Option<dhcp::Names> {
+    let (dns, listener) = config.dns.as_ref().zip(listener)?;
+    Some(dhcp::Names {
+        domain: dns.domain.clone(),
+        servers: listener.addresses(),
+    })
+}
+
 fn bind_dhcp(
     config: &Config,
+    names: Option<dhcp::Names>,
     files: &Arc<dyn Files>,
     sightings: &Arc<dyn Sightings>,
 ) -> Result<Option<dhcp::Listener>> {
@@ -145,6 +179,7 @@ fn bind_dhcp(
         segments,
         subnets: config.subnets.clone(),
         reservations: config.reservations.clone(),
+        names,
         ntp: config.ntp,
         port: config.ports.dhcp,
         pxe_port: config.ports.pxe,

@@ -13,6 +13,7 @@ use tracing::{debug, info, warn};
 
 use super::now;
 use crate::app::App;
+use crate::dns::{Host, Hosts};
 use crate::network::{
     Advice, Asked, Content, Ended, Fetch, FetchProgress, Files, Notice, SegmentNow, Sighting, Sightings,
 };
@@ -61,6 +62,12 @@ impl Files for Wire {
 
     fn script(&self, asked: &grub::Asked<'_>, from: Ipv4Addr, at: Ipv4Addr) -> Option<String> {
         Some(crate::grub::script(&self.0.get()?.app, asked, (from, at), now()))
+    }
+}
+
+impl Hosts for Wire {
+    fn hosts(&self) -> Vec<Host> {
+        self.0.get().map_or_else(Vec::new, |ends| ends.app.hosts(now()))
     }
 }
 

@@ -50,6 +50,8 @@ pub struct Network {
     pub gateway: Option<Ipv4Addr>,
     /// DNS servers, where there are any.
     pub dns: Vec<Ipv4Addr>,
+    /// Domain in which names without a dot are looked for; empty where there is none.
+    pub domain: String,
     /// Time servers.
     pub ntp: Vec<Ipv4Addr>,
 }
@@ -181,6 +183,7 @@ impl Reply<'_> {
         options.push((28, self.network.broadcast.octets().to_vec()));
         options.push((3, addresses(self.network.gateway.as_slice())));
         options.push((6, addresses(&self.network.dns)));
+        options.push((15, self.network.domain.as_bytes().to_vec()));
         options.push((42, addresses(&self.network.ntp)));
         options.push((12, self.host_name.as_bytes().to_vec()));
     }

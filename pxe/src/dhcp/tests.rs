@@ -75,6 +75,7 @@ fn network() -> Network {
         broadcast: Ipv4Addr::new(10, 77, 0, 255),
         gateway: None,
         dns: vec![],
+        domain: String::new(),
         ntp: vec![SERVER],
     }
 }
@@ -241,6 +242,7 @@ fn a_gateway_and_dns_are_told_only_where_they_exist() {
     let network = Network {
         gateway: Some(Ipv4Addr::new(10, 77, 0, 254)),
         dns: vec![SERVER, YOU],
+        domain: "lab.internal".into(),
         ..network()
     };
     let words = in_words(&reply(ReplyKind::Offer, &network, &Bootfile::Nothing).encode(&request));

@@ -63,6 +63,7 @@ fn segment() -> Segment {
         broadcast: interface.broadcast(),
         gateway: None,
         dns: vec![],
+        domain: String::new(),
         ntp: vec![],
     };
     let mut watch = Watch::new(DhcpMode::Auto, &[SERVER], Duration::ZERO);

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Names that are not of this site: asked for at the servers that the site names, or that this machine asks itself.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::{Record, RecordType};
+use hickory_resolver::system_conf::parse_resolv_conf;
+use tokio::sync::Semaphore;
+use tracing::warn;
+
+use super::answer::Question;
+
+/// Where this machine keeps whom it asks.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// Between two looks at that file: a network that comes up late is used soon.
+const PACE: Duration = Duration::from_secs(10);
+/// How long another server may take: resolvers ask again after five seconds, and must have heard by then.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// The same for one try of several.
+const TRY: Duration = Duration::from_millis(1400);
+/// Questions under way to other servers. A busy room has a few; without a limit a dead server would hold any number.
+const UNDER_WAY: usize = 128;
+/// Answers of other servers that are kept.
+const KEPT: u64 = 512;
+
+/// Whoever knows all other names.
+pub(super) struct Elsewhere {
+    /// Those that the site names.
+    named: Vec<IpAddr>,
+    /// Our own addresses.
+    ours: Vec<Ipv4Addr>,
+    now: RwLock<Upstream>,
+    under_way: Semaphore,
+}
+
+#[derive(Clone, Default)]
+struct Upstream {
+    servers: Arc<[IpAddr]>,
+    resolver: Option<TokioResolver>,
+    /// The file of which they are; `None` where the site names them.
+    written: Option<SystemTime>,
+}
+
+impl Elsewhere {
+    /// The servers `named`, or those of this machine's own if there are none; never `ours`.
+    pub(super) fn new(named: Vec<IpAddr>, ours: Vec<Ipv4Addr>) -> Self {
+        let elsewhere = Self {
+            named,
+            ours,
+            now: RwLock::default(),
+            under_way: Semaphore::new(UNDER_WAY),
+        };
+        elsewhere.look();
+        elsewhere
+    }
+
+    /// Keeps up with whom this machine asks.
+    pub(super) async fn keep_up(&self) {
+        let mut pace = tokio::time::interval(PACE);
+        loop {
+            pace.tick().await;
+            self.look();
+        }
+    }
+
+    fn look(&self) {
+        let servers = if self.named.is_empty() {
+            let written = std::fs::metadata(RESOLV_CONF).and_then(|about| about.modified()).ok();
+            let before = self.upstream();
+            if before.resolver.is_some() && before.written == written {
+                return;
+            }
+            (servers_of(&std::fs::read(RESOLV_CONF).unwrap_or_default()), written)
+        } else if self.upstream().resolver.is_some() {
+            return;
+        } else {
+            (self.named.clone(), None)
+        };
+        let (mut servers, written) = servers;
+        // Asking ourselves would go round for ever.
+        servers.retain(|server| !self.ours.iter().any(|ours| *server == *ours));
+        if self.upstream().servers[..] == servers[..] && self.upstream().written == written {
+            return;
+        }
+        let resolver = resolver(&servers);
+        *self.now.write().unwrap_or_else(PoisonError::into_inner) = Upstream {
+            servers: servers.into(),
+            resolver,
+            written,
+        };
+    }
+
+    fn upstream(&self) -> Upstream {
+        self.now.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks there on behalf of `from`, and says what was heard.
+    pub(super) async fn ask(&self, question: &Question, from: Ipv4Addr) -> Vec<u8> {
+        let upstream = self.upstream();
+        let (Some(resolver), false) = (&upstream.resolver, self.would_loop(&upstream.servers, from)) else {
+            return question.error(ResponseCode::Refused);
+        };
+        let Ok((name, kind)) = question.asked() else {
+            return question.error(ResponseCode::FormErr);
+        };
+        // What cannot be looked up but only transferred or updated is between those two.
+        if matches!(kind, RecordType::AXFR | RecordType::IXFR | RecordType::ANY) {
+            return question.error(ResponseCode::Refused);
+        }
+        let Ok(_under_way) = self.under_way.try_acquire() else {
+            metrics::counter!("gleaner_dns_crowded_total").increment(1);
+            return question.error(ResponseCode::ServFail);
+        };
+        metrics::counter!("gleaner_dns_forwarded_total").increment(1);
+        let Ok(found) = tokio::time::timeout(PATIENCE, resolver.lookup(name.clone(), kind)).await else {
+            return question.error(ResponseCode::ServFail);
+        };
+        match found {
+            Ok(found) => {
+                let mut reply = question.reply(ResponseCode::NoError);
+                reply.answers = found.answers().to_vec();
+                question.encode(&reply)
+            }
+            Err(NetError::Dns(DnsError::NoRecordsFound(none))) => {
+                let mut reply = question.reply(none.response_code);
+                let soa = none.soa.map(|soa| Record::into_record_of_rdata(*soa));
+                reply.authorities.extend(soa);
+                question.encode(&reply)
+            }
+            Err(error) => {
+                tracing::debug!(%error, %name, "asking for a name elsewhere");
+                question.error(ResponseCode::ServFail)
+            }
+        }
+    }
+
+    /// Whether the question would come back: a server that we ask does not hear from us what it asks us, nor does this
+    /// machine's own resolver where that is whom we ask.
+    fn would_loop(&self, servers: &[IpAddr], from: Ipv4Addr) -> bool {
+        let is_us = from.is_loopback() || self.ours.contains(&from);
+        servers
+            .iter()
+            .any(|server| *server == from || is_us && server.is_loopback())
+    }
+}
+
+fn servers_of(resolv_conf: &[u8]) -> Vec<IpAddr> {
+    // A file that names nobody is no error here: then there is nobody to ask.
+    let config = parse_resolv_conf(resolv_conf).map(|(config, _)| config);
+    config.map_or_else(
+        |_| Vec::new(),
+        |config| config.name_servers().iter().map(|server| server.ip).collect(),
+    )
+}
+
+fn resolver(servers: &[IpAddr]) -> Option<TokioResolver> {
+    if servers.is_empty() {
+        return None;
+    }
+    let servers = servers.iter().copied().map(NameServerConfig::udp_and_tcp).collect();
+    let config = ResolverConfig::from_parts(None, vec![], servers);
+    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+    let options: &mut ResolverOpts = builder.options_mut();
+    options.timeout = TRY;
+    options.attempts = 1;
+    options.cache_size = KEPT;
+    // RFC 1034, 4.3.2: aliases on the way are part of the answer.
+    options.preserve_intermediates = true;
+    options.use_hosts_file = ResolveHosts::Never;
+    builder
+        .build()
+        .map_err(|error| warn!(%error, "names of elsewhere cannot be asked for"))
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn elsewhere(servers: &[[u8; 4]]) -> Elsewhere {
+        let named = servers.iter().map(|server| IpAddr::from(*server)).collect();
+        Elsewhere::new(named, vec![[10, 77, 0, 1].into()])
+    }
+
+    #[tokio::test]
+    async fn we_never_ask_ourselves() {
+        let servers = |elsewhere: Elsewhere| elsewhere.upstream().servers.to_vec();
+        assert!(servers(elsewhere(&[[10, 77, 0, 1]])).is_empty());
+        assert_eq!(
+            servers(elsewhere(&[[10, 77, 0, 1], [10, 77, 0, 2]])),
+            [IpAddr::from([10, 77, 0, 2])]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_question_of_whom_we_ask_does_not_go_back_there() {
+        let loops = |servers: &[[u8; 4]], from: [u8; 4]| {
+            let elsewhere = elsewhere(servers);
+            elsewhere.would_loop(&elsewhere.upstream().servers, from.into())
+        };
+        assert!(loops(&[[10, 77, 0, 254]], [10, 77, 0, 254]), "the router");
+        assert!(!loops(&[[10, 77, 0, 254]], [10, 77, 0, 7]));
+        // systemd-resolved, which asks us from any of this machine's addresses.
+        assert!(loops(&[[127, 0, 0, 53]], [10, 77, 0, 1]));
+        assert!(loops(&[[127, 0, 0, 53]], [127, 0, 0, 1]));
+        assert!(!loops(&[[127, 0, 0, 53]], [10, 77, 0, 7]));
+        assert!(!loops(&[[10, 77, 0, 254]], [10, 77, 0, 1]));
+    }
+
+    #[test]
+    fn the_servers_of_this_machine_are_read_whatever_else_is_written_there() {
+        let servers = |text: &str| servers_of(text.as_bytes());
+        assert_eq!(
+            servers("nameserver 127.0.0.53\noptions edns0 trust-ad\nsearch lan\n").len(),
+            1
+        );
+        assert_eq!(servers("# No name server.\n").len(), 0);
+        assert_eq!(
+            servers("nameserver nonsense\nnameserver 10.0.0.1\n"),
+            [IpAddr::from([10, 0, 0, 1])]
+        );
+        assert_eq!(servers("").len(), 0);
+    }
+}
