@@ -19,11 +19,12 @@ pub use collect::{Collected, collect};
 pub const ROLE_FOLDERS: [&str; 5] = ["etc", "var/lib", "root", "opt", "srv"];
 
 /// Files that node-init itself writes; a role's entry must not replace them.
-const OWN_FILES: [&str; 5] = [
+const OWN_FILES: [&str; 6] = [
     "etc/hostname",
     "etc/hosts",
     "etc/machine-id",
     "etc/node-init/config.json",
+    "etc/resolv.conf",
     "var/lib/node-init/node.key",
 ];
 

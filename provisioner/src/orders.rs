@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a running node does next: the other pure function of stored state.
 
-use provisioner_api::{BridgeOrder, ImageRef, Install, Life, Order, Orders, RebootInto, Serve};
+use provisioner_api::{BridgeOrder, ImageRef, Install, Life, Names, Order, Orders, RebootInto, Serve};
 
 use crate::config::Profile;
 use crate::lifecycle::{Attempt, MAX_DISK_STARTS, Plan, State};
@@ -23,6 +23,8 @@ pub struct Site<'a> {
     pub pin: &'a str,
     /// Time servers, the controller first.
     pub ntp: Vec<String>,
+    /// Where nodes ask for names.
+    pub names: Option<Names>,
     /// Seconds between heartbeats.
     pub heartbeat: u32,
     /// What keeps a machine that waits for approval from being approved by a rule; empty if nothing is known.
@@ -141,6 +143,7 @@ fn install(name: &str, plan: &Plan, image: &Image, site: &Site<'_>) -> Order {
         controller: site.controller.clone(),
         pin: site.pin.to_owned(),
         ntp: site.ntp.clone(),
+        names: site.names.clone(),
         ssh_keys: profile.ssh_keys.clone(),
         kernel_args: profile.kernel_args.clone(),
         timezone: profile.timezone.clone(),

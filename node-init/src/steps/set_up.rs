@@ -5,11 +5,12 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
+use std::net::IpAddr;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use provisioner_api::{Capsule, Install};
+use provisioner_api::{Capsule, Install, Names};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::json;
 
@@ -31,11 +32,7 @@ pub fn files(order: &Install, capsule: Option<&Capsule>, key: &NodeKey, mac: &st
     let config = json!({ "controller": order.controller, "pin": order.pin, "name": name });
     let mut files = vec![
         text("etc/hostname", 0o644, format!("{name}\n")),
-        text(
-            "etc/hosts",
-            0o644,
-            format!("127.0.0.1 localhost\n127.0.1.1 {name}\n::1 localhost ip6-localhost\n"),
-        ),
+        text("etc/hosts", 0o644, hosts(name, order.names.as_ref())?),
         text("etc/systemd/network/10-gleaner.network", 0o644, network(mac)),
         text(
             clock::CHRONY_CONF.trim_start_matches('/'),
@@ -46,6 +43,9 @@ pub fn files(order: &Install, capsule: Option<&Capsule>, key: &NodeKey, mac: &st
         text("boot/grub/gleaner.cfg", 0o644, grub(&order.kernel_args)?),
         text("etc/timezone", 0o644, format!("{}\n", zone(&order.timezone)?)),
     ];
+    if let Some(names) = &order.names {
+        files.push(text("etc/resolv.conf", 0o644, resolv_conf(names)?));
+    }
     if !order.ssh_keys.is_empty() {
         files.push(text(
             "root/.ssh/authorized_keys",
@@ -129,6 +129,35 @@ fn network(mac: &str) -> String {
     format!("[Match]\nPermanentMACAddress={mac}\n\n[Network]\nDHCP=ipv4\n\n[DHCPv4]\nClientIdentifier=mac\n")
 }
 
+/// Its own name, the whole one first where there is one: that is what `hostname -f` says.
+fn hosts(name: &str, names: Option<&Names>) -> Result<String> {
+    let whole = names.map(|names| domain(names).map(|domain| format!("{name}.{domain} ")));
+    let whole = whole.transpose()?.unwrap_or_default();
+    Ok(format!(
+        "127.0.0.1 localhost\n127.0.1.1 {whole}{name}\n::1 localhost ip6-localhost\n"
+    ))
+}
+
+/// Where names are asked for (resolv.conf(5)): the controller answers in milliseconds, or not at all.
+fn resolv_conf(names: &Names) -> Result<String> {
+    let mut lines = vec!["# Written by node-init at installation.".to_owned()];
+    for server in &names.servers {
+        let server: IpAddr = server
+            .parse()
+            .with_context(|| format!("{server:?} is no address of a name server"))?;
+        lines.push(format!("nameserver {server}"));
+    }
+    lines.push(format!("search {}", domain(names)?));
+    lines.extend(["options timeout:2 attempts:3".into(), String::new()]);
+    Ok(lines.join("\n"))
+}
+
+fn domain(names: &Names) -> Result<&str> {
+    let is_domain = names.domain.split('.').all(is_host_name);
+    ensure!(is_domain, "{:?} is not a domain", names.domain);
+    Ok(&names.domain)
+}
+
 /// Sourced by the image's grub.cfg. Nothing may end the quotes.
 fn grub(arguments: &str) -> Result<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || " -_.,:=/@+%".contains(c);
@@ -209,6 +238,10 @@ mod tests {
             controller: "10.77.0.1:8443".into(),
             pin: "ab".repeat(32),
             ntp: vec!["10.77.0.1".into()],
+            names: Some(Names {
+                servers: vec!["10.77.0.1".into()],
+                domain: "lab.internal".into(),
+            }),
             ssh_keys: vec!["ssh-ed25519 AAAA admin".into()],
             kernel_args: "console=ttyS0,115200".into(),
             timezone: "Europe/Vienna".into(),
@@ -231,6 +264,12 @@ mod tests {
         );
         assert!(find(&files, "etc/systemd/network/10-gleaner.network").contains("52:54:00:77:00:01"));
         assert!(find(&files, "etc/chrony/conf.d/gleaner.conf").contains("server 10.77.0.1"));
+        assert!(find(&files, "etc/hosts").contains("127.0.1.1 node-7f3a.lab.internal node-7f3a\n"));
+        let names = find(&files, "etc/resolv.conf");
+        assert!(
+            names.contains("\nnameserver 10.77.0.1\nsearch lab.internal\n"),
+            "{names}"
+        );
         assert_eq!(find(&files, "var/lib/node-init/node.key"), key.to_pem());
         assert_eq!(find(&files, "etc/machine-id").trim().len(), 32);
         let secret = files.iter().find(|f| f.path.ends_with("node.key")).unwrap();
@@ -283,6 +322,8 @@ mod tests {
             |o| o.timezone = "../../etc/shadow".into(),
             |o| o.ssh_keys = vec!["a\nb".into()],
             |o| o.ntp = vec!["a\nb".into()],
+            |o| o.names.as_mut().unwrap().domain = "a\nnameserver 192.0.2.1".into(),
+            |o| o.names.as_mut().unwrap().servers = vec!["192.0.2.1 a".into()],
         ] {
             let mut order = order();
             change(&mut order);

@@ -113,6 +113,7 @@ fn order(host: &FakeHost, url: String, trusted: &str) -> Install {
         controller: "10.77.0.1:8443".into(),
         pin: "ab".repeat(32),
         ntp: vec!["10.77.0.1".into()],
+        names: None,
         ssh_keys: Vec::new(),
         kernel_args: String::new(),
         timezone: "UTC".into(),

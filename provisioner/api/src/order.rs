@@ -92,12 +92,25 @@ pub struct Install {
     pub pin: String,
     /// Time servers, the controller first.
     pub ntp: Vec<String>,
+    /// Where it asks for names; absent where the controller answers none.
+    #[serde(default)]
+    pub names: Option<Names>,
     /// Keys that may log in as root over SSH, one `authorized_keys` line each; nobody if empty.
     pub ssh_keys: Vec<String>,
     /// Kernel arguments to add, `console=…` for example.
     pub kernel_args: String,
     /// Time zone, `Europe/Vienna`.
     pub timezone: String,
+}
+
+/// Where an installed node asks for names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Names {
+    /// Addresses of name servers.
+    pub servers: Vec<String>,
+    /// The domain of the site's nodes, no dot at the end.
+    pub domain: String,
 }
 
 /// Where an image is, and who may have signed it.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use provisioner_api::{
-    Capsule, Heartbeat, Inventory, Life, NodeEvent, Orders, Progress, Register, Registered, cmdline,
+    Capsule, Heartbeat, Inventory, Life, Names, NodeEvent, Orders, Progress, Register, Registered, cmdline,
 };
 use pxe::Mac;
 use tracing::info;
@@ -143,6 +143,10 @@ impl App {
         };
         let mut ntp = vec![local.ip().to_string()];
         ntp.extend(profile.iter().flat_map(|profile| profile.ntp.iter().cloned()));
+        let names = self.config.dns.as_ref().map(|dns| Names {
+            servers: vec![local.ip().to_string()],
+            domain: dns.domain.clone(),
+        });
         let heartbeat = u32::try_from(self.config.nodes.heartbeat.as_secs()).unwrap_or(u32::MAX);
         let site = Site {
             profile,
@@ -150,6 +154,7 @@ impl App {
             controller: local.to_string(),
             pin: &self.key.pin,
             ntp,
+            names,
             heartbeat,
             obstacle: &node.note,
         };
@@ -166,11 +171,12 @@ impl App {
     ) -> Result<Orders, AppError> {
         let waiter = self.presence.waiter(&caller.node);
         let mut timeout = std::pin::pin!(tokio::time::sleep(wait));
+        // By its question, once: what wakes the wait is no word of the node, which may have lost its power meanwhile.
+        self.presence.still_there(&caller.node);
         loop {
             let mut woken = std::pin::pin!(waiter.notified());
             // From here on a change is heard, also one between the look and the wait.
             woken.as_mut().enable();
-            self.presence.still_there(&caller.node);
             let orders = self.orders(caller, local)?;
             if seen != Some(orders.revision) {
                 return Ok(orders);

@@ -43,6 +43,7 @@ fn ask(state: &State, life: Life, image: Result<Image, String>) -> Orders {
         controller: "192.0.2.1:8443".into(),
         pin: "aa",
         ntp: vec!["192.0.2.1".into()],
+        names: None,
         heartbeat: 10,
         obstacle: "",
     };
