@@ -14,6 +14,7 @@ pub mod journey;
 pub mod lab;
 pub mod machine;
 pub mod made_up;
+pub mod name;
 pub mod neighbour;
 pub mod node;
 pub mod peer;

@@ -48,6 +48,22 @@ pub fn busybox() -> Result<Program> {
     Program::unpack("bin/busybox", "busybox", &[])
 }
 
+/// `NLnet` Labs' DNS client: what it prints is as good as a capture.
+pub fn drill() -> Result<Program> {
+    Program::unpack("usr/bin/drill", "ldnsutils", &["libldns3"])
+}
+
+/// The chrony daemon, client and server of NTP.
+pub fn chronyd() -> Result<Program> {
+    let libraries = ["libnettle8", "libhogweed6", "libgnutls30", "libseccomp2", "libcap2"];
+    Program::unpack("usr/sbin/chronyd", "chrony", &libraries)
+}
+
+/// A small client of SNTP, from OpenBSD.
+pub fn rdate() -> Result<Program> {
+    Program::unpack("usr/bin/rdate", "rdate", &["libbsd0", "libmd0"])
+}
+
 /// The nftables command.
 pub fn nft() -> Result<Program> {
     Program::unpack(

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A real DNS client, and what it heard.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::peer;
+
+/// An answer, as `NLnet` Labs' drill prints it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// `NOERROR`, `NXDOMAIN`, `SERVFAIL`; empty where nothing was heard.
+    pub code: String,
+    /// `qr aa rd ra`.
+    pub flags: String,
+    /// The data of the records that answer, as they came.
+    pub answers: Vec<String>,
+    /// The kinds of the records that say who knows.
+    pub authority: Vec<String>,
+    /// All that was printed.
+    pub text: String,
+}
+
+/// Asks as drill does, for example `@10.77.0.1 -t nodes.gleaner.internal AAAA`; where the thread is that calls it.
+pub fn ask(question: &str) -> Result<Heard> {
+    let mut command = peer::drill()?.command();
+    command.args(question.split_whitespace()).stdin(Stdio::null());
+    let output = command.output().context("running drill")?;
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(understand(text))
+}
+
+/// The addresses that glibc finds, by whatever `/etc/resolv.conf` is there.
+pub fn getent(name: &str) -> Result<Vec<String>> {
+    let output = Command::new("getent")
+        .args(["ahostsv4", name])
+        .stdin(Stdio::null())
+        .output()
+        .context("running getent")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(output.status.success(), "getent found no {name}");
+    let streams = text.lines().filter(|line| line.contains("STREAM"));
+    Ok(streams
+        .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
+        .collect())
+}
+
+fn understand(text: String) -> Heard {
+    let between = |from: &str, to: &str| {
+        let rest = text.split_once(from)?.1;
+        Some(rest.split_once(to)?.0.trim().to_owned())
+    };
+    let section = |name: &str| {
+        let rest = text.split_once(&format!(";; {name} SECTION:"));
+        let lines = rest.map_or("", |(_, rest)| rest).lines().skip(1);
+        let lines = lines.take_while(|line| !line.trim().is_empty() && !line.starts_with(';'));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let column = |at: usize| {
+        move |line: &String| {
+            let mut columns = line.split_whitespace();
+            columns.nth(at).unwrap_or_default().to_owned()
+        }
+    };
+    Heard {
+        code: between("rcode: ", ",").unwrap_or_default(),
+        flags: between("flags: ", ";").unwrap_or_default(),
+        answers: section("ANSWER").iter().map(column(4)).collect(),
+        authority: section("AUTHORITY").iter().map(column(3)).collect(),
+        text,
+    }
+}
