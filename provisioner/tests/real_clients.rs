@@ -183,7 +183,12 @@ fn with_server(state: &Path, stories: impl FnOnce() + Send) -> Arc<Core> {
         },
     };
     let tftp = tftp::bind(&asked, files, sightings.clone()).unwrap();
-    let ntp = ntp::bind(123, sightings).unwrap().unwrap();
+    let clock = ntp::Settings {
+        port: 123,
+        addresses: vec![SERVER.parse().unwrap()],
+        earliest: Duration::ZERO,
+    };
+    let ntp = ntp::bind(clock, sightings).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -61,7 +61,7 @@ pub fn chronyd() -> Result<Program> {
 
 /// A small client of SNTP, from OpenBSD.
 pub fn rdate() -> Result<Program> {
-    Program::unpack("usr/bin/rdate", "rdate", &["libbsd0", "libmd0"])
+    Program::unpack("usr/sbin/rdate", "rdate", &["libbsd0", "libmd0"])
 }
 
 /// The nftables command.

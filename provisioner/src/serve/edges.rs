@@ -8,15 +8,18 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use socket2::{Domain, Socket, Type};
 use tracing::warn;
 
 use super::apart::apart;
+use super::now;
 use super::taken::holder;
 use super::wire::Wire;
 use crate::config::{Config, DhcpMode, Ports};
+use crate::doctor::look;
 use crate::network::{Files, Sightings, interfaces};
 use crate::{dhcp, dns, http, ntp, tftp};
 
@@ -34,7 +37,7 @@ const CONTROL_MODE: u32 = 0o660;
 pub(super) struct Edges {
     dhcp: Option<dhcp::Listener>,
     tftp: tftp::Listener,
-    ntp: Option<ntp::Listener>,
+    ntp: Option<ntp::Clock>,
     dns: Option<dns::Listener>,
     http: TcpListener,
     api: TcpListener,
@@ -68,12 +71,8 @@ impl Edges {
         };
         let tftp = tftp::bind(&settings, files, sightings.clone());
         let tftp = keep(&mut problems, "udp", ports.tftp, tftp);
-        let ntp = if config.ntp {
-            ntp::bind(ports.ntp, sightings)
-        } else {
-            Ok(None)
-        };
-        let ntp = keep(&mut problems, "udp", ports.ntp, ntp).flatten();
+        let ntp = config.ntp.then(|| bind_ntp(config, sightings));
+        let ntp = ntp.and_then(|ntp| keep(&mut problems, "udp", ports.ntp, ntp));
         let http = keep(&mut problems, "tcp", ports.http, listen(ports.http));
         let api = keep(&mut problems, "tcp", ports.api, listen(ports.api));
         let control = keep(&mut problems, "unix", 0, listen_on(&config.paths.control_socket()));
@@ -156,6 +155,17 @@ fn names(config: &Config, listener: Option<&dns::Listener>) -> Option<dhcp::Name
         domain: dns.domain.clone(),
         servers: listener.addresses(),
     })
+}
+
+fn bind_ntp(config: &Config, sightings: Arc<dyn Sightings>) -> Result<ntp::Clock> {
+    let interfaces = interfaces(&config.interfaces, &config.mentioned()).unwrap_or_default();
+    let built = u64::try_from(look::built(now())).unwrap_or(0);
+    let settings = ntp::Settings {
+        port: config.ports.ntp,
+        addresses: interfaces.iter().map(|interface| interface.address).collect(),
+        earliest: Duration::from_millis(built),
+    };
+    ntp::bind(settings, sightings)
 }
 
 fn bind_dhcp(
