@@ -45,7 +45,7 @@ test: images ## Everything that must pass, virtual PCs included
 	cargo test $(WORKSPACE) --no-fail-fast
 
 test-long: images ## The same stories at many more moments; takes hours
-	cargo test -p pxe -p tests --no-fail-fast -- --ignored
+	cargo test -p pxe -p provisioner -p tests --no-fail-fast -- --ignored
 
 bench: images ## Figures, each beside a program that people know
 	cargo build --release -p provisioner -p tests --bin provisioner --bin bench

@@ -404,6 +404,11 @@ fn a_port_that_another_program_has_is_told_and_the_server_goes_on_without_it() {
 
     let status = yard.server().get("/api/v1/status").unwrap().to_string();
     assert!(status.contains("dns: port taken: 10.77.0.1:53 by dnsmasq"), "{status}");
+    let doctor = yard.server().get("/api/v1/doctor").unwrap().to_string();
+    assert!(
+        doctor.contains("port taken: 10.77.0.1:53 by dnsmasq") && doctor.contains("stop that program"),
+        "{doctor}"
+    );
     until("an event", PATIENCE, || {
         let events = yard.lab.control().get("/api/v1/events")?.to_string();
         Ok((events.contains("dns-port-taken") && events.contains("dnsmasq")).then_some(()))

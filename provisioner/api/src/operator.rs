@@ -155,7 +155,7 @@ pub struct StatusReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ServiceStatus {
-    /// `dhcp`, `tftp`, `http`, `api`, `ntp`.
+    /// `dhcp`, `tftp`, `dns`, `http`, `api`, `ntp`.
     pub name: String,
     /// Address and mode: `br0 10.77.0.1, full, 10.77.0.128–10.77.0.254`.
     pub detail: String,
