@@ -44,8 +44,9 @@ pub(super) struct Elsewhere {
 struct Upstream {
     servers: Arc<[IpAddr]>,
     resolver: Option<TokioResolver>,
-    /// The file of which they are; `None` where the site names them.
+    /// When that file was written, at the last look.
     written: Option<SystemTime>,
+    looked: bool,
 }
 
 impl Elsewhere {
@@ -71,29 +72,22 @@ impl Elsewhere {
     }
 
     fn look(&self) {
-        let servers = if self.named.is_empty() {
-            let written = std::fs::metadata(RESOLV_CONF).and_then(|about| about.modified()).ok();
-            let before = self.upstream();
-            if before.resolver.is_some() && before.written == written {
-                return;
-            }
-            (servers_of(&std::fs::read(RESOLV_CONF).unwrap_or_default()), written)
-        } else if self.upstream().resolver.is_some() {
-            return;
-        } else {
-            (self.named.clone(), None)
-        };
-        let (mut servers, written) = servers;
-        // Asking ourselves would go round for ever.
-        servers.retain(|server| !self.ours.iter().any(|ours| *server == *ours));
-        if self.upstream().servers[..] == servers[..] && self.upstream().written == written {
+        let before = self.upstream();
+        let written = std::fs::metadata(RESOLV_CONF).and_then(|about| about.modified()).ok();
+        if before.looked && (before.written == written || !self.named.is_empty()) {
             return;
         }
-        let resolver = resolver(&servers);
+        let mut servers = self.named.clone();
+        if servers.is_empty() {
+            servers = servers_of(&std::fs::read(RESOLV_CONF).unwrap_or_default());
+        }
+        // Asking ourselves would go round for ever.
+        servers.retain(|server| !self.ours.iter().any(|ours| *server == *ours));
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = Upstream {
+            resolver: resolver(&servers),
             servers: servers.into(),
-            resolver,
             written,
+            looked: true,
         };
     }
 

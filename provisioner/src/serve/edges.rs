@@ -142,9 +142,13 @@ fn bind_dns(config: &Config, wire: &Arc<Wire>) -> Result<Option<dns::Listener>> 
             .collect(),
         port: config.ports.dns,
     };
-    let mut interfaces = interfaces(&config.interfaces, &config.mentioned())?;
+    // That there is none is told by DHCP, where it matters.
+    let mut interfaces = interfaces(&config.interfaces, &config.mentioned()).unwrap_or_default();
     // One that is to be left alone is. Where no interface has DHCP another server does that, and names are still ours.
     interfaces.retain(|interface| !config.serves_dhcp() || config.segment(&interface.name).mode != DhcpMode::Off);
+    if interfaces.is_empty() {
+        return Ok(None);
+    }
     dns::bind(settings, interfaces, wire.clone(), wire.clone()).map(Some)
 }
 
