@@ -6,6 +6,7 @@ use std::path::Path;
 
 use nix::unistd::{Whence, lseek};
 use tests::journey::{ENROL, Journey, READY};
+use tests::lab::SERVER;
 use tests::vm::{Firmware, Spec};
 
 /// Where the partition of the prepared disk begins, in sectors.
@@ -53,6 +54,14 @@ fn a_pc_with_somebodys_windows_keeps_every_byte_until_a_person_approves_it() {
         .ssh_until_it_works(&ready, "hostname; test -d /sys/firmware/efi && echo by-uefi")
         .unwrap();
     assert_eq!(said.split_whitespace().collect::<Vec<_>>(), ["lab-uefi", "by-uefi"]);
+    let names = "getent hosts nodes > /dev/null && hostname --fqdn && getent hosts controller nodes | cut -d' ' -f1";
+    let said = journey.ssh_until_it_works(&ready, names).unwrap();
+    let address = ready.address.clone().unwrap_or_default();
+    assert_eq!(
+        said.split_whitespace().collect::<Vec<_>>(),
+        ["lab-uefi.gleaner.internal", SERVER, &address],
+        "it finds itself, the controller and those who serve"
+    );
 
     pc.serial().skip_to_end();
     pc.reset().unwrap();
