@@ -107,6 +107,16 @@ fn describe() {
         "Requests with an API token that is not valid."
     );
     describe_gauge!("gleaner_live_streams", "Open event streams.");
+    describe_counter!("gleaner_dns_questions_total", "Questions for names.");
+    describe_counter!(
+        "gleaner_dns_forwarded_total",
+        "Questions for names that other servers were asked."
+    );
+    describe_counter!("gleaner_dns_refused_total", "Questions for names of strangers.");
+    describe_counter!(
+        "gleaner_dns_crowded_total",
+        "Questions for names that were turned away: too many at a time."
+    );
     describe_counter!(
         "gleaner_live_resyncs_total",
         "Watchers that fell behind and were shown everything again."
