@@ -345,6 +345,47 @@ fn other_names_are_asked_for_elsewhere_and_never_in_a_circle() {
 }
 
 #[test]
+fn beside_another_dhcp_server_names_are_found_through_its_name_server_that_was_pointed_here() {
+    let mut yard = dark("");
+    let router_wire = yard.lab.wire().unwrap();
+    // As the guide for admins says, with the protection that routers have against names that point inside.
+    let words = [
+        "--dhcp-range=10.77.0.130,10.77.0.190,1h",
+        "--dhcp-leasefile=/dev/null",
+        "--no-ping",
+        "--interface=wire",
+        "--address=/example.org/192.0.2.80",
+        "--stop-dns-rebind",
+        "--server=/gleaner.internal/10.77.0.1",
+        "--rebind-domain-ok=/gleaner.internal/",
+    ];
+    let mut process = router(&router_wire, &words).unwrap();
+    yard.lab.start_server().unwrap();
+    until("the other DHCP server to be seen", PATIENCE, || {
+        let status = yard.lab.control().get("/api/v1/status")?.to_string();
+        Ok(status.contains("leasing nothing, because").then_some(()))
+    })
+    .unwrap();
+    let client = yard.lab.wire().unwrap();
+    let text = format!("nameserver {}\nsearch gleaner.internal\n", router_wire.address());
+    resolve_by(client.space(), yard.lab.folder(), &text).unwrap();
+    client
+        .run(|| {
+            ensure!(getent("controller")? == [SERVER], "through the router");
+            let pool = ask(&format!("@{} nodes.gleaner.internal", router_wire.address()))?;
+            ensure!(pool.code == "NOERROR" && pool.answers.is_empty(), "{}", pool.text);
+            ensure!(
+                here("controller.gleaner.internal")?.answers == [SERVER],
+                "and asked straight"
+            );
+            Ok(())
+        })
+        .unwrap();
+    let _ = process.kill();
+    let _ = process.wait();
+}
+
+#[test]
 fn strangers_are_refused() {
     let mut yard = dark(ALONE);
     let client = yard.lab.wire().unwrap();
