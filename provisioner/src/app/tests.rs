@@ -654,3 +654,39 @@ fn a_window_that_makes_no_sense_is_refused() {
         ..open()
     }));
 }
+
+#[test]
+fn a_node_is_in_its_pools_while_it_is_ready_and_not_one_heartbeat_is_missing() {
+    const HEARTBEAT: i64 = 10_000;
+    let mut lab = Lab::new(RULE);
+    let caller = lab.ready();
+    let host = |lab: &Lab, now: i64| lab.app.hosts(now).into_iter().next();
+    let serves = |lab: &Lab, now: i64| host(lab, now).is_some_and(|host| host.serving);
+    assert_eq!(host(&lab, START).unwrap().pools, ["compute"]);
+    assert!(serves(&lab, START + 2 * HEARTBEAT), "late by its way only");
+    assert!(
+        !serves(&lab, START + 2 * HEARTBEAT + 1),
+        "one is missing, and the next is due"
+    );
+    lab.beat(&caller, "disk-1", START + 5 * HEARTBEAT);
+    assert!(serves(&lab, START + 6 * HEARTBEAT), "back with its next word");
+
+    let order = |lab: &Lab, command| {
+        lab.app.command("node-001", command, "operator", START).unwrap();
+        serves(lab, START)
+    };
+    assert!(!order(&lab, Command::Drain), "at once");
+    assert!(order(&lab, Command::Undrain));
+    assert_eq!(host(&lab, START).unwrap().address.map(IpAddr::V4), Some(FROM));
+    // Where it is nobody knows until it is heard; that it is, the server remembers.
+    lab.restart(START);
+    assert_eq!(
+        host(&lab, START).map(|host| (host.address, host.serving)),
+        Some((None, false))
+    );
+    lab.beat(&caller, "disk-1", START);
+    assert!(serves(&lab, START));
+    assert!(!order(&lab, Command::Rebuild), "at once");
+    lab.app.command("node-001", Command::Retire, "operator", START).unwrap();
+    assert_eq!(host(&lab, START), None, "nor has it a name");
+}
