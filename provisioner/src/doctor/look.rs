@@ -19,7 +19,10 @@ const PROGRAM: &str = "/proc/self/exe";
 /// What can be found out with the caller's rights; `running` says whether a provisioner answers.
 pub fn look(config: &Config, running: bool, now: i64) -> Facts {
     let ports = ports(config);
-    let wanted: Vec<(Protocol, u16)> = ports.iter().map(|port| (port.protocol, port.number)).collect();
+    // Time as well: whoever serves it on this machine, nodes must reach it.
+    let time = (config.ntp && config.ports.ntp != 0).then_some((Protocol::Udp, config.ports.ntp));
+    let wanted = ports.iter().map(|port| (port.protocol, port.number));
+    let wanted: Vec<(Protocol, u16)> = wanted.chain(time).collect();
     let no_interface = config
         .serves_dhcp()
         .then(|| interfaces(&config.interfaces, &config.mentioned()).err())
