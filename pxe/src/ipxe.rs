@@ -118,7 +118,8 @@ pub struct Stop {
 }
 
 /// Find the server and fetch the boot script, for ever: links that come up late and servers that restart are
-/// normal. What iPXE finds beside its own file (`autoexec.ipxe`).
+/// normal, and the first card that gets an address need not be the one on our network. What iPXE finds beside its own
+/// file (`autoexec.ipxe`).
 #[derive(Clone, Debug, Template)]
 #[template(path = "autoexec.ipxe", escape = "none")]
 struct Autoexec {
