@@ -69,6 +69,9 @@ pub fn run(mut config: Config) -> Result<()> {
         .build()
         .context("starting the runtime")?;
     let ended = runtime.block_on(serve(&app, edges, notices));
+    if let Err(error) = app.keep_lessons(now()) {
+        warn!(%error, "saving what was learnt about loaders");
+    }
     // An import that still runs is cut short: an unfinished one is removed at the next start.
     runtime.shutdown_timeout(Duration::ZERO);
     ended
