@@ -192,7 +192,7 @@ fn missing(firmware: Firmware, ladder: &[Loader]) -> String {
         ),
         Firmware::UefiIa32 => format!(
             "{firmware}: no loader is imported for 32-bit UEFI (wanted {wanted}); switch its firmware to legacy or \
-             CSM boot, or start it from the boot stick"
+             CSM boot, if it has that"
         ),
         Firmware::Bios | Firmware::UefiX64 => {
             format!("{firmware}: no loader is imported (wanted {wanted}): provisioner image import FOLDER")

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pxe::Mac;
 use pxe::arp::Claim;
 use pxe::bootfile::{self, Bootfile};
-use pxe::client::Client;
+use pxe::client::{Client, Firmware};
 use pxe::dhcp::{Destination, Kind, Network, Reply, ReplyKind, Request, Terms, Unusable};
 use pxe::lease::{Refusal, Table};
 use pxe::proxy::Dialects;
@@ -48,8 +48,8 @@ pub(super) struct Segment {
     pub(super) relayed: Vec<Segment>,
     /// Promises that must be durable before the answers go out.
     pub(super) promises: Vec<Record>,
-    /// When a notice of a kind was given last: a flood of packets is no flood of notices.
-    pub(super) noticed: BTreeMap<&'static str, u64>,
+    /// When a notice of a kind about somebody was given last: a flood of packets is no flood of notices.
+    pub(super) noticed: BTreeMap<(&'static str, &'static str), u64>,
 }
 
 /// Seconds between two notices of a kind.
@@ -265,9 +265,20 @@ impl Segment {
 
     /// Tells a person, but not the same thing all the time.
     pub(super) fn notice(&mut self, around: &Around<'_>, kind: &'static str, detail: String, now: u64) {
-        let last = self.noticed.get(kind);
+        self.notice_about(around, (kind, ""), detail, now);
+    }
+
+    /// The same for a kind of machine: another kind's is another thing.
+    fn notice_about(
+        &mut self,
+        around: &Around<'_>,
+        (kind, whom): (&'static str, &'static str),
+        detail: String,
+        now: u64,
+    ) {
+        let last = self.noticed.get(&(kind, whom));
         if last.is_none_or(|last| now.abs_diff(*last) >= NOTICE_EVERY) {
-            self.noticed.insert(kind, now);
+            self.noticed.insert((kind, whom), now);
             around.sightings.notice(Notice { kind, detail });
         }
     }
@@ -455,7 +466,8 @@ pub(super) fn told(segment: &mut Segment, around: &Around<'_>, request: &Request
         Bootfile::Url(url) => url.clone(),
         Bootfile::Missing { why } => {
             let detail = format!("{} wants to boot: {why}", request.client.mac);
-            segment.notice(around, "no-loader", detail, now);
+            let whom = request.client.firmware.map_or("", Firmware::word);
+            segment.notice_about(around, ("no-loader", whom), detail, now);
             why.clone()
         }
     }

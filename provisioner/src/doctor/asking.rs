@@ -66,7 +66,7 @@ pub(super) fn no_loader(_: &Case<'_>, attempt: &Attempt) -> Option<Said> {
     }
     let action = match attempt.client.firmware {
         Some(Firmware::Other(_) | Firmware::UefiArm64) => "take it out of the pile: nodes are x86 PCs",
-        Some(Firmware::UefiIa32) => "switch its firmware to legacy (CSM) boot, or start it from the boot stick",
+        Some(Firmware::UefiIa32) => "switch its firmware to legacy (CSM) boot; without that it cannot become a node",
         _ => "import a RAM environment that has it: provisioner image import FOLDER",
     };
     let says = match attempt.client.firmware {
