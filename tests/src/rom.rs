@@ -47,17 +47,24 @@ pub enum Kind {
     UefiIa32,
     /// 64-bit UEFI, HTTP Boot.
     HttpX64,
+    /// 32-bit UEFI, HTTP Boot.
+    HttpIa32,
+    /// UEFI of 64-bit ARM, PXE: not a PC.
+    UefiArm64,
+    /// UEFI of Itanium, PXE: nobody has a loader for it.
+    Itanium,
 }
 
 impl Kind {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
+    /// All PCs.
+    pub const ALL: [Self; 7] = [
         Self::BiosPxe,
         Self::BiosIpxe,
         Self::UefiX64,
         Self::UefiIpxe,
         Self::UefiIa32,
         Self::HttpX64,
+        Self::HttpIa32,
     ];
 
     /// The number in option 93 (RFC 4578 section 2.1, and IANA's list).
@@ -67,7 +74,15 @@ impl Kind {
             Self::UefiIa32 => 6,
             Self::UefiX64 | Self::UefiIpxe => 7,
             Self::HttpX64 => 16,
+            Self::HttpIa32 => 15,
+            Self::UefiArm64 => 11,
+            Self::Itanium => 2,
         }
+    }
+
+    /// Whether it fetches its loader by HTTP.
+    fn is_http(self) -> bool {
+        matches!(self, Self::HttpX64 | Self::HttpIa32)
     }
 
     /// Whether iPXE speaks from the start.
@@ -147,6 +162,20 @@ impl Rom {
             .with_context(|| format!("booting {} ({:?})", self.mac_text(), self.kind))
     }
 
+    /// From power-on to a loader that is never heard again; which one it was.
+    pub fn fall_silent(&self, ether: &Ether) -> Result<String> {
+        let answer = self.configure(ether, Voice::Firmware, &mut 0)?;
+        self.fetch_loader(&answer)
+    }
+
+    /// From power-on to the size of the loader, as firmware that then gives up; which loader it was.
+    pub fn ask_the_size(&self, ether: &Ether) -> Result<String> {
+        let answer = self.configure(ether, Voice::Firmware, &mut 0)?;
+        let (address, server) = addresses(&answer)?;
+        tftp::size(address, answer.next_server.unwrap_or(server), &answer.boot_file)?;
+        Ok(answer.boot_file)
+    }
+
     fn climb(&self, ether: &Ether, configure: Configure) -> Result<Boot> {
         let mut loader = None;
         let mut repeats = 0;
@@ -221,7 +250,7 @@ impl Rom {
     fn fetch_loader(&self, answer: &Answer) -> Result<String> {
         let (address, server) = addresses(answer)?;
         let file = &answer.boot_file;
-        if self.kind == Kind::HttpX64 {
+        if self.kind.is_http() {
             ensure!(
                 answer.vendor_class == "HTTPClient",
                 "HTTP Boot takes no offer of {:?}",
@@ -243,8 +272,15 @@ impl Rom {
         }
         ensure!(!file.is_empty(), "no boot file was offered to {}", self.mac_text());
         let from = answer.next_server.unwrap_or(server);
-        let content = tftp::fetch(address, from, file, self.kind.is_uefi())?;
+        let uefi = self.kind.is_uefi();
+        // EDK2 makes room for the file before it fetches it.
+        let size = uefi.then(|| tftp::size(address, from, file)).transpose()?;
+        let content = tftp::fetch(address, from, file, uefi)?;
         ensure!(!content.is_empty(), "{file} is empty");
+        ensure!(
+            size.is_none_or(|size| size == content.len()),
+            "{file} is not as large as {size:?}"
+        );
         Ok(file.clone())
     }
 }

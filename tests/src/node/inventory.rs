@@ -43,8 +43,8 @@ pub fn of(rom: &Rom) -> Inventory {
         },
         firmware: match rom.kind {
             Kind::BiosPxe | Kind::BiosIpxe => FirmwareType::Bios,
-            Kind::UefiIa32 => FirmwareType::Uefi32,
-            Kind::UefiX64 | Kind::UefiIpxe | Kind::HttpX64 => FirmwareType::Uefi64,
+            Kind::UefiIa32 | Kind::HttpIa32 => FirmwareType::Uefi32,
+            _ => FirmwareType::Uefi64,
         },
         ..Inventory::default()
     }

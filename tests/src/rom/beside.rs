@@ -93,7 +93,9 @@ impl Rom {
             return false;
         }
         match (voice, self.kind) {
-            (Voice::Firmware, Kind::HttpX64) => offer.vendor_class == "HTTPClient" && !offer.boot_file.is_empty(),
+            (Voice::Firmware, kind) if kind.is_http() => {
+                offer.vendor_class == "HTTPClient" && !offer.boot_file.is_empty()
+            }
             _ if offer.vendor_class != "PXEClient" => false,
             // The iPXE of 2019 that cards have in ROM takes an offer for PXE's only if there is a menu in it, and would
             // show that menu if it were not told to skip it.

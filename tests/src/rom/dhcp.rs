@@ -81,16 +81,16 @@ pub fn packet(rom: &Rom, voice: Voice, xid: u32, say: Say) -> Vec<u8> {
     }
     option(57, &1472_u16.to_be_bytes());
     let number = rom.kind.architecture();
-    let class = if rom.kind == Kind::HttpX64 && voice == Voice::Firmware {
+    let class = if rom.kind.is_http() && voice == Voice::Firmware {
         "HTTPClient"
     } else {
         "PXEClient"
     };
     // What a chained iPXE says of its architecture is that of the machine's PXE, not of HTTP Boot.
-    let number = if number == 16 && voice == Voice::Ipxe {
-        7
-    } else {
-        number
+    let number = match (number, voice) {
+        (16, Voice::Ipxe) => 7,
+        (15, Voice::Ipxe) => 6,
+        _ => number,
     };
     option(60, format!("{class}:Arch:{number:05}:UNDI:003016").as_bytes());
     option(93, &number.to_be_bytes());

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use super::dhcp::{Answer, Voice};
 use super::ether::Ether;
 use super::script::{self, Script};
-use super::{Kind, Rom, ask, tftp};
+use super::{Rom, ask, tftp};
 
 /// What shim asks for before it loads GRUB; none of it has to be there.
 const OPTIONAL: [&str; 3] = ["revocations_sku.efi", "revocations_sbat.efi", "shim_certificate_0.efi"];
@@ -41,7 +41,7 @@ impl Rom {
             ensure!(way.fetch(&format!("{folder}{name}")).is_err(), "{name} is there");
         }
         // By HTTP, shim 16 doubles the slash.
-        let doubled = if self.kind == Kind::HttpX64 { "/" } else { "" };
+        let doubled = if self.kind.is_http() { "/" } else { "" };
         way.fetch(&format!("{folder}{doubled}grubx64.efi"))?;
         let first = String::from_utf8(way.fetch("/grub/grub.cfg")?).context("reading the first script")?;
         let own = first.lines().find_map(|line| line.trim().strip_prefix("source "));
@@ -61,7 +61,7 @@ impl Rom {
         let file = &answer.boot_file;
         let folder = file.strip_suffix("shimx64.efi");
         let folder = folder.with_context(|| format!("{} was told to load {file:?}", self.mac_text()))?;
-        if self.kind != Kind::HttpX64 {
+        if !self.kind.is_http() {
             let server = answer.next_server.unwrap_or(server);
             return Ok((Way::Tftp { from, server }, folder.to_owned()));
         }

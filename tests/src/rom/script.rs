@@ -17,7 +17,7 @@ pub enum Script {
     },
     /// Start the local disk.
     LocalDisk {
-        /// URL of the loader that does it under UEFI.
+        /// URL of the loader that does it under UEFI; empty where the firmware does.
         loader: String,
     },
     /// Start the local disk after a while, or join if a key is pressed.
@@ -55,12 +55,11 @@ pub fn parse(text: &str, mac: &str) -> Result<Script> {
             arguments: kernel[2..].iter().map(|word| (*word).to_owned()).collect(),
         });
     }
-    if find("sanboot").is_some() {
-        let loader = find("chain")
-            .and_then(|words| words.last())
-            .context("a local disk without loader")?;
+    // Only the way to the disk depends on the platform.
+    if find("iseq").is_some_and(|words| words.get(1) == Some(&"${platform}")) {
+        let loader = find("chain").and_then(|words| words.last()).copied();
         return Ok(Script::LocalDisk {
-            loader: (*loader).to_owned(),
+            loader: loader.unwrap_or_default().to_owned(),
         });
     }
     if let Some(choose) = find("choose") {

@@ -23,6 +23,34 @@ pub fn fetch(from: Ipv4Addr, server: Ipv4Addr, file: &str, options: bool) -> Res
     fetch_from(from, SocketAddr::from((server, 69)), file, options).with_context(|| format!("fetching {file} by TFTP"))
 }
 
+/// Asks for the size of a file and breaks off, as firmware does that wants to make room first (RFC 2349; the error is
+/// number 8 of RFC 2347).
+pub fn size(from: Ipv4Addr, server: Ipv4Addr, file: &str) -> Result<usize> {
+    let socket = UdpSocket::bind((from, 0)).context("binding")?;
+    socket.set_read_timeout(Some(PATIENCE)).context("limiting a wait")?;
+    let question = [
+        &request(file)[..],
+        format!("tsize\x000\x00blksize\0{BLOCK}\0").as_bytes(),
+    ]
+    .concat();
+    let mut transfer = Transfer {
+        socket,
+        peer: None,
+        last: question,
+        server: SocketAddr::from((server, 69)),
+        end: Instant::now() + LIMIT,
+    };
+    transfer.say()?;
+    let packet = transfer.hear()?;
+    ensure!(
+        packet.starts_with(&OACK.to_be_bytes()),
+        "{file}: no options were agreed on"
+    );
+    let size = option(&packet[2..], "tsize").context("no size was told")?;
+    transfer.answer([&ERROR.to_be_bytes()[..], &8_u16.to_be_bytes(), b"User aborted\0"].concat())?;
+    Ok(size)
+}
+
 fn fetch_from(from: Ipv4Addr, server: SocketAddr, file: &str, options: bool) -> Result<Vec<u8>> {
     let socket = UdpSocket::bind((from, 0)).context("binding")?;
     socket.set_read_timeout(Some(PATIENCE)).context("limiting a wait")?;
@@ -89,9 +117,13 @@ fn ack(block: u16) -> Vec<u8> {
 }
 
 fn agreed_block(options: &[u8]) -> usize {
+    option(options, "blksize").unwrap_or(512)
+}
+
+fn option(options: &[u8], name: &str) -> Option<usize> {
     let words: Vec<_> = options.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
-    let at = words.iter().position(|word| word.eq_ignore_ascii_case("blksize"));
-    at.and_then(|at| words.get(at + 1)?.parse().ok()).unwrap_or(512)
+    let at = words.iter().position(|word| word.eq_ignore_ascii_case(name))?;
+    words.get(at + 1)?.parse().ok()
 }
 
 struct Transfer {
