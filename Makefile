@@ -33,7 +33,7 @@ PACKAGES := gcc libc6-dev pkg-config libvirt-dev \
 	mmdebstrap debian-archive-keyring ca-certificates uidmap \
 	qemu-system-x86 ovmf iproute2 dnsmasq-base nftables curl zstd openssh-client
 
-.PHONY: help demo test test-long bench build image-builder programs node-init prepare images lint deps install-packages install
+.PHONY: help demo test test-long bench build image-builder programs node-init prepare images boot-stick lint deps install-packages install
 
 help: ## Show what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -56,6 +56,9 @@ build: programs node-init ## All programs
 images: build prepare ## RAM environment and node image, in the cache
 	$(IMAGES) build ram --out $(GLEANER_CACHE)/ram --node-init $(STATIC)
 	$(IMAGES) build node --out $(GLEANER_CACHE)/node --node-init $(DYNAMIC)
+
+boot-stick: image-builder ## A stick for PCs that cannot boot from the network by themselves: boot-stick.img
+	$(IMAGES) build boot-stick --out boot-stick.img
 
 # The Debian packages that images are made of are fetched and unpacked while cargo builds the rest.
 MAKEFLAGS += --jobs=2

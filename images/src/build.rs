@@ -19,6 +19,7 @@ use crate::tool::Tools;
 
 pub mod node;
 pub mod ram;
+pub mod stick;
 
 /// Packages whose programs do the work.
 const TOOL_PACKAGES: [&str; 13] = [

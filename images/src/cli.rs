@@ -45,6 +45,8 @@ pub enum Build {
     Ram(BuildArgs),
     /// What is written to a node's disk.
     Node(BuildArgs),
+    /// A small stick for machines that cannot boot from the network by themselves; BIOS and UEFI.
+    BootStick(StickArgs),
 }
 
 /// What to prepare for.
@@ -59,6 +61,23 @@ pub struct PrepareArgs {
     /// Leave firmware that is not free software out, whatever the recipes say.
     #[arg(long)]
     pub no_firmware: bool,
+    /// Fetch today's packages although older ones are in the cache.
+    #[arg(long)]
+    pub refresh: bool,
+}
+
+/// How to build a boot stick. It holds nothing of the site: one stick is good for all machines and all controllers.
+#[derive(Debug, Args)]
+pub struct StickArgs {
+    /// File for the result, to be copied onto a stick as it is.
+    #[arg(long, default_value = "boot-stick.img")]
+    pub out: PathBuf,
+    /// Debian mirror; the one in this machine's apt settings if absent.
+    #[arg(long, env = "GLEANER_MIRROR")]
+    pub mirror: Option<String>,
+    /// Date of the result, in seconds since 1970; the date of the packages if absent.
+    #[arg(long, env = "SOURCE_DATE_EPOCH")]
+    pub date: Option<u64>,
     /// Fetch today's packages although older ones are in the cache.
     #[arg(long)]
     pub refresh: bool,

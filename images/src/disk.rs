@@ -29,8 +29,8 @@ const MBR_ACTIVE: (u64, u8) = (446, 0x80);
 pub struct Layout {
     /// The whole disk.
     pub size: u64,
-    /// BIOS boot, ESP, root.
-    pub partitions: [Partition; 3],
+    /// BIOS boot, ESP, and root where there is one.
+    pub partitions: Vec<Partition>,
 }
 
 impl Layout {
@@ -40,15 +40,9 @@ impl Layout {
         let esp_start = CHUNK_SIZE;
         let root_start = (esp_start + esp_mib * MIB).next_multiple_of(CHUNK_SIZE);
         let root_size = root_mib * MIB;
-        let partition = |number, role, start, size| Partition {
-            number,
-            role,
-            start,
-            size,
-        };
         Self {
             size: (root_start + root_size + MIB).next_multiple_of(CHUNK_SIZE),
-            partitions: [
+            partitions: vec![
                 partition(1, PartitionRole::BiosBoot, FIRST_MIB, BIOS_BOOT),
                 partition(2, PartitionRole::Esp, esp_start, esp_mib * MIB),
                 partition(3, PartitionRole::Root, root_start, root_size),
@@ -56,9 +50,30 @@ impl Layout {
         }
     }
 
+    /// The layout of a stick: no root partition.
+    pub fn stick(esp_mib: u64) -> Self {
+        let esp_start = FIRST_MIB + BIOS_BOOT;
+        Self {
+            size: esp_start + (esp_mib + 1) * MIB,
+            partitions: vec![
+                partition(1, PartitionRole::BiosBoot, FIRST_MIB, BIOS_BOOT),
+                partition(2, PartitionRole::Esp, esp_start, esp_mib * MIB),
+            ],
+        }
+    }
+
     /// The first sector of GRUB's core image.
     pub fn core_sector(&self) -> u64 {
         self.partitions[0].start / SECTOR
+    }
+}
+
+fn partition(number: u32, role: PartitionRole, start: u64, size: u64) -> Partition {
+    Partition {
+        number,
+        role,
+        start,
+        size,
     }
 }
 
@@ -71,8 +86,8 @@ pub struct Parts<'a> {
     pub core: &'a [u8],
     /// The EFI system partition, in a file.
     pub esp: &'a Path,
-    /// The root file system, in a file.
-    pub root: &'a Path,
+    /// The root file system, in a file, where the layout has a place for it.
+    pub root: Option<&'a Path>,
 }
 
 /// A UUID that depends on the words alone (version 8 of RFC 9562: "custom").
@@ -92,17 +107,20 @@ pub fn assemble(tools: &Tools, layout: &Layout, seed: &str, parts: &Parts, out: 
     let disk = File::create(out).with_context(about)?;
     disk.set_len(layout.size).with_context(about)?;
     drop(disk);
-    partition(tools, layout, seed, out)?;
+    make_table(tools, layout, seed, out)?;
     let disk = OpenOptions::new().write(true).open(out).with_context(about)?;
     disk.write_all_at(parts.boot, 0).with_context(about)?;
     disk.write_all_at(&[MBR_ACTIVE.1], MBR_ACTIVE.0).with_context(about)?;
     disk.write_all_at(parts.core, layout.partitions[0].start)
         .with_context(about)?;
     copy_into(parts.esp, &disk, layout.partitions[1].start)?;
-    copy_into(parts.root, &disk, layout.partitions[2].start)
+    match (parts.root, layout.partitions.get(2)) {
+        (Some(root), Some(place)) => copy_into(root, &disk, place.start),
+        _ => Ok(()),
+    }
 }
 
-fn partition(tools: &Tools, layout: &Layout, seed: &str, disk: &Path) -> Result<()> {
+fn make_table(tools: &Tools, layout: &Layout, seed: &str, disk: &Path) -> Result<()> {
     let mut tool = tools.tool("usr/sbin/sgdisk").args(["--clear", "--set-alignment=8"]);
     tool = tool.arg(format!("--disk-guid={}", uuid(&[seed, "disk"])));
     for (partition, (code, name)) in layout.partitions.iter().zip(TYPES) {
@@ -221,12 +239,24 @@ mod tests {
         #[test]
         fn no_layout_overlaps_and_every_one_leaves_room_for_the_backup_table(esp in 40_u64..4096, root in 512_u64..100_000) {
             let layout = Layout::new(esp, root);
-            let [bios, esp, root] = &layout.partitions;
+            let [bios, esp, root] = &layout.partitions[..] else {
+                return Err(TestCaseError::fail("three partitions"));
+            };
             prop_assert!(bios.start >= FIRST_MIB && bios.start + bios.size <= esp.start);
             prop_assert!(esp.start + esp.size <= root.start);
             prop_assert!(root.start + root.size + 33 * SECTOR <= layout.size);
             prop_assert_eq!(root.start % CHUNK_SIZE, 0);
         }
+    }
+
+    #[test]
+    fn a_stick_has_room_for_its_backup_table() {
+        let layout = Layout::stick(40);
+        let [bios, esp] = &layout.partitions[..] else {
+            panic!("two partitions")
+        };
+        assert!(bios.start >= FIRST_MIB && bios.start + bios.size <= esp.start);
+        assert!(esp.start + esp.size + 33 * SECTOR <= layout.size);
     }
 
     #[test]

@@ -13,15 +13,14 @@ use crate::tool::Tools;
 pub const SECTOR: usize = 512;
 
 /// Modules of the GRUB that starts the local disk: only what its script needs.
-const LOCAL_MODULES: [&str; 16] = [
+const LOCAL_MODULES: [&str; 15] = [
     "memdisk",
     "tar",
     "part_gpt",
     "part_msdos",
     "fat",
     "ext2",
-    "search",
-    "search_fs_file",
+    "regexp",
     "chain",
     "normal",
     "configfile",

@@ -12,6 +12,8 @@ use anyhow::{Context, Result, ensure};
 use provisioner_api::NodeSummary;
 
 use crate::lab::Lab;
+use crate::made_up::Signature;
+use crate::made_up::changed::{self, Loader};
 use crate::stopwatch::Split;
 use crate::vm::{Accel, Pc, Spec};
 use crate::wait::until;
@@ -44,6 +46,21 @@ impl Journey {
         let mut journey = Self::dark(sections)?;
         journey.lab.start_server()?;
         journey.lab.import_images()?;
+        Ok(journey)
+    }
+
+    /// The same with other loaders in the RAM environment.
+    pub fn with_loaders(sections: &str, change: impl Fn(&str) -> Loader) -> Result<Self> {
+        let mut journey = Self::dark(sections)?;
+        let signature = Signature::new();
+        let config = journey.lab.server().config_file();
+        let keys = config.with_file_name("trusted-keys");
+        signature.trust(&keys, "made-up")?;
+        journey.lab.start_server()?;
+        let (ram, node) = (journey.lab.artifacts.ram()?, journey.lab.artifacts.node_image()?);
+        let ram = changed::ram(&ram, journey.lab.folder(), &signature, change)?;
+        journey.lab.server().import(&ram)?;
+        journey.lab.server().import(&node)?;
         Ok(journey)
     }
 

@@ -16,10 +16,12 @@ pub use wire::Wire;
 use crate::artifacts::Artifacts;
 use crate::folder::Folder;
 use crate::space::{Space, cable};
-use crate::vm::{Accel, Pc, Spec};
+use crate::vm::{Accel, Cable, Pc, Spec};
 
 /// The switch, and the interface by which the provisioner hangs on it.
 pub const BRIDGE: &str = "br0";
+/// The switch of the network next door, which the provisioner knows nothing of.
+const NEXT_DOOR: &str = "br1";
 /// The provisioner's address in every laboratory; each has a network of its own, so they never meet.
 pub const SERVER: &str = "10.77.0.1";
 
@@ -97,7 +99,11 @@ impl Lab {
         let folder = self.folder.path().join(format!("pc{}", self.pcs));
         let mut taps = Vec::new();
         for card in &spec.cards {
-            taps.push(if card.plugged { Some(self.tap()?) } else { None });
+            taps.push(match card.cable {
+                Cable::Switch => Some(self.tap(BRIDGE)?),
+                Cable::NextDoor => Some(self.tap(NEXT_DOOR)?),
+                Cable::Nowhere => None,
+            });
         }
         Pc::new(spec, &folder, taps, accel)
     }
@@ -113,7 +119,25 @@ impl Lab {
     /// A cable from the switch to a space of its own, where fakes live.
     pub fn wire(&mut self) -> Result<Wire> {
         self.taps += 1;
-        Wire::new(&self.space, self.taps)
+        Wire::new(&self.space, BRIDGE, self.taps)
+    }
+
+    /// Another network next door, and a cable from its switch to a space of its own; make it before the PCs in it.
+    pub fn next_door(&mut self) -> Result<Wire> {
+        self.taps += 1;
+        self.space
+            .ip(&format!("link add {NEXT_DOOR} type bridge stp_state 0 forward_delay 0"))?;
+        self.space.ip(&format!("link set {NEXT_DOOR} up"))?;
+        Wire::new(&self.space, NEXT_DOOR, self.taps)
+    }
+
+    /// From now on the switch minds loops: a port is deaf for so many seconds after its link came up.
+    pub fn spanning_tree(&self, deaf: u32) -> Result<()> {
+        // Twice the forward delay: once for listening, once for learning. In hundredths of a second.
+        let delay = deaf * 100 / 2;
+        self.space.ip(&format!(
+            "link set {BRIDGE} type bridge stp_state 1 forward_delay {delay}"
+        ))
     }
 
     /// Where the provisioner runs.
@@ -132,19 +156,19 @@ impl Lab {
     }
 
     /// A cable from the switch to a card.
-    fn tap(&mut self) -> Result<String> {
+    fn tap(&mut self, switch: &str) -> Result<String> {
         self.taps += 1;
         let name = format!("tap{}", self.taps);
         self.space.ip(&format!("tuntap add {name} mode tap"))?;
-        self.space.ip(&format!("link set {name} master {BRIDGE} up"))?;
+        self.space.ip(&format!("link set {name} master {switch} up"))?;
         Ok(name)
     }
 }
 
-/// Connects a space to the switch of another.
-pub(crate) fn plug_into_switch(switch: &Space, end: &str, other: &Space, name: &str) -> Result<()> {
-    cable(switch, end, other, name)?;
-    switch
-        .ip(&format!("link set {end} master {BRIDGE}"))
-        .context("plugging a cable into the switch")
+/// Connects a space to a switch in another.
+pub(crate) fn plug_into(switch: &str, space: &Space, end: &str, other: &Space, name: &str) -> Result<()> {
+    cable(space, end, other, name)?;
+    space
+        .ip(&format!("link set {end} master {switch}"))
+        .context("plugging a cable into a switch")
 }

@@ -13,6 +13,8 @@ use ed25519_dalek::{Signer, SigningKey};
 use provisioner_api::{CHUNK_SIZE, Chunk, FIRST_MIB, Manifest, Partition, PartitionRole, RamFile, RamManifest};
 use serde::Serialize;
 
+pub mod changed;
+
 /// Loaders in a made-up RAM environment: all that the ladder knows for PCs.
 pub const LOADERS: [&str; 6] = [
     "ipxe-ia32.efi",

@@ -67,10 +67,21 @@ pub struct Card {
     pub model: &'static str,
     /// Hardware address.
     pub mac: String,
-    /// Whether its cable is in the switch of the laboratory.
-    pub plugged: bool,
+    /// Where its cable is.
+    pub cable: Cable,
     /// Whether firmware can boot from it: QEMU's ROM of the model, or EDK2's own driver of virtio.
     pub boots: bool,
+}
+
+/// Where a card's cable is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cable {
+    /// In the switch of the laboratory.
+    Switch,
+    /// In the switch of the network next door.
+    NextDoor,
+    /// Nowhere.
+    Nowhere,
 }
 
 /// What a PC is made of.
@@ -96,6 +107,8 @@ pub struct Spec {
     pub screen: bool,
     /// UEFI skips PXE and goes on to HTTP Boot at once.
     pub http_boot: bool,
+    /// Firmware tries the disks before the cards.
+    pub disks_first: bool,
 }
 
 impl Spec {
@@ -109,7 +122,7 @@ impl Spec {
             cards: vec![Card {
                 model: "virtio-net-pci",
                 mac: format!("52:54:00:77:00:{number:02x}"),
-                plugged: true,
+                cable: Cable::Switch,
                 boots: true,
             }],
             disks: vec![Disk::new("disk", 8 << 30, Bus::Virtio)],
@@ -120,6 +133,7 @@ impl Spec {
             )],
             screen: false,
             http_boot: false,
+            disks_first: false,
         }
     }
 
@@ -228,6 +242,12 @@ impl Pc {
             .map(drop)
     }
 
+    /// Presses a key of the keyboard, by QEMU's name of it: `esc`, `ret`.
+    pub fn press(&self, key: &str) -> Result<()> {
+        let keys = json!({ "keys": [{ "type": "qcode", "data": key }] });
+        self.qmp()?.command("send-key", &keys).map(drop)
+    }
+
     /// Pulls or plugs the cable of a card.
     pub fn set_cable(&self, card: usize, plugged: bool) -> Result<()> {
         self.qmp()?
@@ -317,11 +337,17 @@ impl Pc {
             q.args(["-smbios", smbios]);
         }
         q.args(self.flash_arguments());
+        let (first_card, first_disk) = if spec.disks_first {
+            (spec.disks.len(), 0)
+        } else {
+            (0, spec.cards.len())
+        };
         for (number, (card, tap)) in spec.cards.iter().zip(&self.taps).enumerate() {
-            q.args(card_arguments(spec.firmware, number, card, tap.as_deref()));
+            let place = first_card + number;
+            q.args(card_arguments(spec.firmware, number, card, tap.as_deref(), place));
         }
         for (number, disk) in spec.disks.iter().enumerate() {
-            q.args(disk.arguments(&self.folder, number, spec.cards.len() + number));
+            q.args(disk.arguments(&self.folder, number, first_disk + number));
         }
         q
     }
@@ -352,7 +378,7 @@ impl Drop for Pc {
     }
 }
 
-fn card_arguments(firmware: Firmware, number: usize, card: &Card, tap: Option<&str>) -> Vec<String> {
+fn card_arguments(firmware: Firmware, number: usize, card: &Card, tap: Option<&str>, place: usize) -> Vec<String> {
     let wire = match tap {
         Some(tap) => format!("tap,id=card{number},ifname={tap},script=no,downscript=no"),
         // A card whose socket nobody plugged a cable into: a hub of its own with nobody else on it.
@@ -365,7 +391,7 @@ fn card_arguments(firmware: Firmware, number: usize, card: &Card, tap: Option<&s
         ""
     };
     let order = if card.boots {
-        format!(",bootindex={number}")
+        format!(",bootindex={place}")
     } else {
         String::new()
     };

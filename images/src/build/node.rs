@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use provisioner_api::{CHUNK_SIZE, Manifest};
 
 use super::{fetch_tools, node_init, open_result, signing_key, version};
@@ -241,14 +241,16 @@ fn make_disk(tools: &Tools, plan: &Plan, scratch: &Path, out: &Path) -> Result<(
         boot: &boot,
         core: &core,
         esp: &scratch.join("esp.img"),
-        root: &scratch.join("root.img"),
+        root: Some(&scratch.join("root.img")),
     };
     disk::assemble(tools, &plan.layout, &plan.seed, &parts, out)
 }
 
 /// What of the disk nobody relies on: the gaps between partitions, and what the root file system does not use.
 fn unused(tools: &Tools, plan: &Plan, root: &Path) -> Result<Vec<std::ops::Range<u64>>> {
-    let [bios, esp, system] = &plan.layout.partitions;
+    let [bios, esp, system] = &plan.layout.partitions[..] else {
+        bail!("a node image has three partitions");
+    };
     let mut unused = vec![bios.start + bios.size..esp.start, esp.start + esp.size..system.start];
     let inside = ext4::unused(tools, root)?;
     unused.extend(
@@ -275,7 +277,7 @@ fn manifest(recipe: &Node, plan: &Plan, base: &Tree, cut: Cut) -> Result<Manifes
         disk_size: plan.layout.size,
         chunk_size: CHUNK_SIZE,
         data_size: cut.data_size,
-        partitions: plan.layout.partitions.to_vec(),
+        partitions: plan.layout.partitions.clone(),
         chunks: cut.chunks,
         packages: base.packages()?,
     };

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use super::plug_into_switch;
+use super::plug_into;
 use crate::space::Space;
 
 /// The name of the interface at the fakes' end.
@@ -16,9 +16,9 @@ pub struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(switch: &Space, number: u32) -> Result<Self> {
+    pub(super) fn new(lab: &Space, switch: &str, number: u32) -> Result<Self> {
         let space = Space::new()?;
-        plug_into_switch(switch, &format!("wire{number}"), &space, INTERFACE)?;
+        plug_into(switch, lab, &format!("wire{number}"), &space, INTERFACE)?;
         let address = format!("10.77.0.{}", 1 + number);
         space.ip(&format!("addr add {address}/24 dev {INTERFACE}"))?;
         Ok(Self { space, address })

@@ -2,7 +2,7 @@
 //! Bad days of machines, on virtual PCs: dead batteries, too little RAM, cables in the wrong card.
 
 use tests::journey::{ENROL, Journey};
-use tests::vm::{Card, Firmware, Spec};
+use tests::vm::{Cable, Card, Firmware, Spec};
 
 /// Seconds in a year, roughly: a dead battery is years off.
 const YEAR: i64 = 365 * 86_400;
@@ -73,7 +73,7 @@ fn the_card_that_booted_is_the_one_that_is_used_whatever_comes_first() {
         Card {
             model: "e1000",
             mac: "52:54:00:77:01:35".into(),
-            plugged: false,
+            cable: Cable::Nowhere,
             boots: true,
         },
     );

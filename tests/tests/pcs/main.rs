@@ -7,6 +7,7 @@ mod bad_disks;
 mod bad_images;
 mod bad_machines;
 mod beside;
+mod boot_stick;
 mod bridge;
 mod journey_bios;
 mod journey_uefi;
