@@ -9,6 +9,7 @@ mod bad_machines;
 mod beside;
 mod boot_stick;
 mod bridge;
+mod firmware;
 mod journey_bios;
 mod journey_uefi;
 mod power_cuts;
