@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use anyhow::{Context, Result, ensure};
+use provisioner_api::SeenCard;
 use tests::made_up::{self, LOADERS, SIGNED};
 use tests::rom::dhcp::Voice;
 use tests::rom::script::{self, Script};
 use tests::rom::{self, Kind, Rom, tftp};
 use tests::server::{ALONE, EVERYBODY, PATIENCE, Street, Yard};
+use tests::wait::until;
 
 /// Fetches every URL of a script, whichever branch names it.
 fn all_is_served(street: &Street<'_>, text: &str) -> Result<()> {
@@ -152,6 +154,37 @@ fn answers_reach_a_card_without_an_address_whether_it_wants_them_broadcast_or_no
     .unwrap();
 }
 
+/// A RAM environment with which UEFI starts shim and GRUB.
+fn import_signed(yard: &mut Yard) -> Result<()> {
+    let mut loaders = [&LOADERS[..], &SIGNED].concat();
+    loaders.sort_unstable();
+    let loaders: Vec<(&str, usize)> = loaders.into_iter().map(|loader| (loader, made_up::LOADER)).collect();
+    let sizes = [made_up::KERNEL; 2];
+    let signed = made_up::ram_with(yard.lab.folder(), "2", &yard.signature, sizes, &loaders)?;
+    yard.lab.server().import(&signed)
+}
+
+#[test]
+fn grub_asks_on_the_screen_of_an_unknown_machine_and_goes_on_to_its_disk_by_itself() {
+    let mut yard = Yard::new(&format!("{ALONE}\n[enrolment]\nunknown = \"ask\"\n")).unwrap();
+    import_signed(&mut yard).unwrap();
+    yard.tell(|street| {
+        for (number, kind) in [(1, Kind::UefiX64), (2, Kind::HttpX64)] {
+            let boot = Rom::new(kind, number).boot_by_grub(&street.ether)?;
+            let Script::Ask { disk, join, wait: 10 } = &boot.script else {
+                anyhow::bail!("{kind:?}: {}", boot.text)
+            };
+            ensure!(matches!(boot.choose(disk)?, Script::LocalDisk { .. }), "{kind:?}");
+            ensure!(matches!(boot.choose(join)?, Script::Discover { .. }), "{kind:?}");
+            // Who was let in is not asked again.
+            let again = Rom::new(kind, number).boot_by_grub(&street.ether)?;
+            ensure!(matches!(again.script, Script::Discover { .. }), "{}", again.text);
+        }
+        Ok(())
+    })
+    .unwrap();
+}
+
 #[test]
 fn where_the_signed_loaders_are_there_uefi_comes_by_shim_and_grub_over_tftp_and_over_http() {
     let mut yard = Yard::new(&format!("{ALONE}{EVERYBODY}")).unwrap();
@@ -166,12 +199,7 @@ fn where_the_signed_loaders_are_there_uefi_comes_by_shim_and_grub_over_tftp_and_
         Ok(())
     })
     .unwrap();
-    let mut loaders = [&LOADERS[..], &SIGNED].concat();
-    loaders.sort_unstable();
-    let loaders: Vec<(&str, usize)> = loaders.into_iter().map(|loader| (loader, made_up::LOADER)).collect();
-    let sizes = [made_up::KERNEL; 2];
-    let signed = made_up::ram_with(yard.lab.folder(), "2", &yard.signature, sizes, &loaders).unwrap();
-    yard.lab.server().import(&signed).unwrap();
+    import_signed(&mut yard).unwrap();
     yard.tell(|street| {
         for (number, kind) in [
             (1, Kind::UefiX64),
@@ -198,6 +226,22 @@ fn where_the_signed_loaders_are_there_uefi_comes_by_shim_and_grub_over_tftp_and_
                     );
                 }
             }
+        }
+        // The journal sees it whichever way the files came.
+        for number in [1, 3] {
+            let mac = Rom::new(Kind::UefiX64, number).mac_text();
+            until("the start in the journal", PATIENCE, || {
+                let cards: Vec<SeenCard> = serde_json::from_value(street.server.get("/api/v1/sightings")?)?;
+                let card = cards.into_iter().find(|card| card.mac == mac).context("no sighting")?;
+                let seen = |words: &str| {
+                    let mut steps = card.starts.iter().flat_map(|start| &start.steps);
+                    steps.any(|step| step.what.contains(words))
+                };
+                let whole = ["the loader shimx64.efi", "boot script", "the kernel", "the initramfs"]
+                    .into_iter()
+                    .all(seen);
+                Ok((whole && card.loader.as_deref() == Some("shimx64.efi")).then_some(()))
+            })?;
         }
         // What cannot start a program of x86-64 is not told to.
         let ia32 = Rom::new(Kind::UefiIa32, 5).boot(&street.ether)?;

@@ -46,12 +46,13 @@ impl Rom {
         let first = String::from_utf8(way.fetch("/grub/grub.cfg")?).context("reading the first script")?;
         let own = first.lines().find_map(|line| line.trim().strip_prefix("source "));
         let own = own.with_context(|| format!("the first script asks for no other:\n{first}"))?;
-        let own = own
-            .trim_matches('"')
-            .replace("${net_default_mac}", &self.mac_text())
-            .replace("${uuid}", &self.uuid_text())
-            .replace("${lockdown}", "y");
-        let text = String::from_utf8(way.fetch(&own)?).context("reading the machine's script")?;
+        let known = |text: &str| {
+            text.replace("${net_default_mac}", &self.mac_text())
+                .replace("${uuid}", &self.uuid_text())
+                .replace("${lockdown}", "y")
+        };
+        let text = way.fetch(&known(own.trim_matches('"')))?;
+        let text = known(std::str::from_utf8(&text).context("reading the machine's script")?);
         let script = script::parse_grub(&text)?;
         Ok(Boot { script, text, way })
     }
@@ -78,6 +79,12 @@ impl Rom {
 }
 
 impl Boot {
+    /// What the machine boots that has chosen in its menu.
+    pub fn choose(&self, path: &str) -> Result<Script> {
+        let text = String::from_utf8(self.way.fetch(path)?).context("reading the chosen script")?;
+        script::parse_grub(&text)
+    }
+
     /// Fetches kernel and initramfs: their bytes.
     pub fn fetch_kernel(&self) -> Result<usize> {
         let Script::Discover { kernel, initrd, .. } = &self.script else {

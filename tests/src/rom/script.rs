@@ -118,6 +118,16 @@ pub fn parse_grub(text: &str) -> Result<Script> {
             loader: loader.last().context("a local disk without loader")?.clone(),
         });
     }
+    let waits = |words: &&Vec<String>| words.first().is_some_and(|word| word == "sleep") && words.len() == 3;
+    if let (Some(sleep), Some(source)) = (commands.iter().find(waits), find("source")) {
+        let path = source.last().context("a menu that leads nowhere")?;
+        let chosen = |word: &str| path.trim_matches('"').replace("${choice}", word);
+        return Ok(Script::Ask {
+            disk: chosen("disk"),
+            join: chosen("enrol"),
+            wait: sleep[2].parse().context("a menu's time")?,
+        });
+    }
     let said = commands
         .iter()
         .filter(|words| words.first().is_some_and(|word| word == "echo"));
