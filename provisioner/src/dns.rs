@@ -6,6 +6,7 @@
 
 mod answer;
 mod elsewhere;
+mod question;
 mod tcp;
 mod zone;
 
@@ -19,8 +20,9 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinSet;
 use tracing::debug;
 
-use self::answer::{Answerer, Over, Said};
+use self::answer::{Answerer, Said};
 use self::elsewhere::Elsewhere;
+use self::question::Over;
 pub use self::zone::Host;
 use crate::network::{Interface, Notice, Sightings};
 use crate::serve::holder_at;
@@ -29,6 +31,9 @@ use crate::serve::holder_at;
 const LONGEST: usize = 4096;
 /// Before a socket that has failed is asked again.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Where another program has the port.
+const WHAT_TO_DO: &str = "stop that program there, or set serve = false in [dns]";
 
 /// Knows the nodes.
 pub trait Hosts: Send + Sync + 'static {
@@ -167,30 +172,23 @@ impl Listener {
     fn tell(&self) {
         let domain = &self.settings.domain;
         for Taken { at, by } in &self.taken {
-            let detail = format!(
-                "port {} of {} is taken by {by}, so the names of {domain} are not answered there; stop that program \
-                 there, or set serve = false in [dns]",
-                at.port(),
-                at.ip()
-            );
             self.sightings.notice(Notice {
                 kind: "dns-port-taken",
-                detail,
+                detail: format!("{at} is taken by {by}, so names of {domain} are not answered there; {WHAT_TO_DO}"),
             });
         }
-        let at = |addresses: Vec<String>| addresses.join(", ");
-        let answered = at(self.addresses().iter().map(ToString::to_string).collect());
-        let taken = at(self
+        let addresses: Vec<String> = self.addresses().iter().map(ToString::to_string).collect();
+        let taken: Vec<String> = self
             .taken
             .iter()
             .map(|Taken { at, by }| format!("{at} by {by}"))
-            .collect());
-        let detail = match (answered.is_empty(), taken.is_empty()) {
-            (_, true) => format!("{domain} on {answered}"),
-            (true, false) => format!("port taken: {taken}; stop that program there, or set serve = false in [dns]"),
-            (false, false) => format!(
-                "{domain} on {answered}, but the port is taken: {taken}; stop that program there, or set serve = false in [dns]"
-            ),
+            .collect();
+        let answered = format!("{domain} on {}", addresses.join(", "));
+        let taken_by = format!("port taken: {}; {WHAT_TO_DO}", taken.join(", "));
+        let detail = match (addresses.is_empty(), taken.is_empty()) {
+            (_, true) => answered,
+            (true, false) => taken_by,
+            (false, false) => format!("{answered}, elsewhere the {taken_by}"),
         };
         self.sightings.service("dns", detail, self.taken.is_empty());
     }

@@ -8,11 +8,11 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use hickory_resolver::proto::op::{Edns, Message, MessageType, OpCode, ResponseCode};
+use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::rdata::{A, NS, PTR, SOA};
-use hickory_resolver::proto::rr::{DNSClass, Name, RData, Record, RecordType};
-use hickory_resolver::proto::serialize::binary::{BinEncodable, BinEncoder};
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 
+use super::question::{Over, Question};
 use super::zone::{CONTROLLER, Meaning, Table, Zone, turn};
 use super::{Hosts, Settings};
 use crate::network::Interface;
@@ -26,23 +26,6 @@ const FRESH: Duration = Duration::from_millis(200);
 const REFRESH: i32 = 3600;
 const RETRY: i32 = 600;
 const EXPIRE: i32 = 86_400;
-/// Bytes of a header (RFC 1035, 4.1.1).
-const HEADER: usize = 12;
-/// Bytes of an answer over UDP to those who do not say more (RFC 1035, 4.2.1).
-const SMALL: u16 = 512;
-/// Bytes of an answer over UDP to those who do: fits every network without being cut into pieces, which get lost.
-const LARGE: u16 = 1232;
-/// The version of EDNS (RFC 6891, 6.1.3).
-const EDNS_VERSION: u8 = 0;
-
-/// What a packet came by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Over {
-    /// A packet an answer.
-    Udp,
-    /// Behind its length, in a connection.
-    Tcp,
-}
 
 /// What is said to a packet.
 #[derive(Debug)]
@@ -53,13 +36,6 @@ pub(super) enum Said {
     Now(Vec<u8>),
     /// What somebody else says to it.
     Elsewhere(Question),
-}
-
-/// A question that can be understood, and how long its answer may be.
-#[derive(Clone, Debug)]
-pub(super) struct Question {
-    message: Message,
-    longest: u16,
 }
 
 /// Answers what is asked about this site.
@@ -101,7 +77,7 @@ impl Answerer {
         };
         if !self.serves(from, now) {
             metrics::counter!("gleaner_dns_refused_total").increment(1);
-            return question.refuse();
+            return refuse(&question);
         }
         let (name, kind) = match question.asked() {
             Ok(asked) => asked,
@@ -116,9 +92,9 @@ impl Answerer {
         };
         match zone.meaning(&plain) {
             Meaning::Elsewhere if question.message.metadata.recursion_desired => Said::Elsewhere(question),
-            Meaning::Elsewhere => question.refuse(),
+            Meaning::Elsewhere => refuse(&question),
             // RFC 5936: the whole zone is nobody's business, and node list has it.
-            _ if matches!(kind, RecordType::AXFR | RecordType::IXFR) => question.refuse(),
+            _ if matches!(kind, RecordType::AXFR | RecordType::IXFR) => refuse(&question),
             meaning => Said::Now(self.say(&question, name, kind, &meaning)),
         }
     }
@@ -212,114 +188,8 @@ impl Answerer {
     }
 }
 
-impl Question {
-    /// Reads a packet: `None` if nobody asks, and the answer if it is an error that says so.
-    fn read(packet: &[u8], over: Over) -> Option<Result<Self, Vec<u8>>> {
-        let head = packet.get(..HEADER)?;
-        // An answer to an answer would be answered for ever.
-        if head[2] & 0x80 != 0 {
-            return None;
-        }
-        let count = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
-        // A question, and behind it at most what EDNS and a signature add: whoever counts otherwise wants to be read
-        // for long. An update (RFC 2136) is none, and is told so before anything else of it is read.
-        let opcode = head[2] >> 3 & 15;
-        let plain = count(4) == 1 && count(6) == 0 && count(8) == 0 && count(10) <= 2;
-        let code = match opcode {
-            0 if plain => None,
-            0 => Some(ResponseCode::FormErr),
-            _ => Some(ResponseCode::NotImp),
-        };
-        let message = match code {
-            None => Message::from_vec(packet).map_err(|_| ResponseCode::FormErr),
-            Some(code) => Err(code),
-        };
-        let longest = |message: &Message| match (over, &message.edns) {
-            (Over::Tcp, _) => u16::MAX,
-            (Over::Udp, None) => SMALL,
-            // RFC 6891, 6.2.3: "Values lower than 512 MUST be treated as equal to 512."
-            (Over::Udp, Some(edns)) => edns.max_payload().clamp(SMALL, LARGE),
-        };
-        Some(match message {
-            Ok(message) => Ok(Self {
-                longest: longest(&message),
-                message,
-            }),
-            Err(code) => Err(bare(head, code)),
-        })
-    }
-
-    /// What is asked, or the error that the question is.
-    pub(super) fn asked(&self) -> Result<(&Name, RecordType), ResponseCode> {
-        if self
-            .message
-            .edns
-            .as_ref()
-            .is_some_and(|edns| edns.version() > EDNS_VERSION)
-        {
-            return Err(ResponseCode::BADVERS);
-        }
-        if self.message.metadata.op_code != OpCode::Query || self.message.metadata.message_type != MessageType::Query {
-            return Err(ResponseCode::NotImp);
-        }
-        match self.message.queries.as_slice() {
-            [query] if query.query_class() == DNSClass::IN => Ok((query.name(), query.query_type())),
-            [_] => Err(ResponseCode::Refused),
-            _ => Err(ResponseCode::FormErr),
-        }
-    }
-
-    /// The beginning of an answer.
-    pub(super) fn reply(&self, code: ResponseCode) -> Message {
-        let asked = &self.message.metadata;
-        let mut reply = Message::error_msg(asked.id, asked.op_code, code);
-        reply.metadata.recursion_desired = asked.recursion_desired;
-        reply.metadata.recursion_available = true;
-        reply.metadata.checking_disabled = asked.checking_disabled;
-        // Letter by letter as it was asked: some tell by it whether an answer is for them.
-        reply.queries.clone_from(&self.message.queries);
-        reply.edns = self.message.edns.as_ref().map(|_| {
-            let mut edns = Edns::new();
-            edns.set_max_payload(LARGE);
-            edns.set_version(EDNS_VERSION);
-            edns
-        });
-        reply
-    }
-
-    /// An answer that is only an error.
-    pub(super) fn error(&self, code: ResponseCode) -> Vec<u8> {
-        self.encode(&self.reply(code))
-    }
-
-    fn refuse(&self) -> Said {
-        Said::Now(self.error(ResponseCode::Refused))
-    }
-
-    /// The bytes of an answer; what does not fit is left out, and the answer says so.
-    pub(super) fn encode(&self, reply: &Message) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(SMALL.into());
-        let mut encoder = BinEncoder::new(&mut bytes);
-        encoder.set_max_size(self.longest);
-        match reply.emit(&mut encoder) {
-            Ok(()) => bytes,
-            Err(error) => {
-                tracing::debug!(%error, "writing a DNS answer");
-                let [high, low] = self.message.metadata.id.to_be_bytes();
-                bare(&[high, low, 0, 0], ResponseCode::ServFail)
-            }
-        }
-    }
-}
-
-/// An error without anything else, for a packet that begins like this.
-fn bare(head: &[u8], code: ResponseCode) -> Vec<u8> {
-    let mut bytes = vec![0; HEADER];
-    bytes[..2].copy_from_slice(&head[..2]);
-    // RFC 1035, 4.1.1: an answer; operation and wish for recursion are those of the question.
-    bytes[2] = 0x80 | head[2] & 0x79;
-    bytes[3] = code.low();
-    bytes
+fn refuse(question: &Question) -> Said {
+    Said::Now(question.error(ResponseCode::Refused))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use hickory_resolver::system_conf::parse_resolv_conf;
 use tokio::sync::Semaphore;
 use tracing::warn;
 
-use super::answer::Question;
+use super::question::Question;
 
 /// Where this machine keeps whom it asks.
 const RESOLV_CONF: &str = "/etc/resolv.conf";

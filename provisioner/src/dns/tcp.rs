@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::answer::Over;
+use super::question::Over;
 use super::{Desk, LONGEST, PAUSE, v4};
 
 /// A connection on which no whole question arrives for this long, or no answer leaves, is closed.

@@ -4,10 +4,12 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hickory_resolver::proto::op::Query;
+use hickory_resolver::proto::op::{Edns, Message, MessageType, OpCode, Query};
+use hickory_resolver::proto::rr::DNSClass;
 use proptest::prelude::*;
 
 use super::super::Host;
+use super::super::question::{HEADER, LARGE, SMALL};
 use super::*;
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
