@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A real DNS client, and what it heard.
+//! A real DNS client, what it heard, and laboratories where it finds somebody to ask.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::lab::SERVER;
 use crate::peer;
+use crate::server::Yard;
+use crate::space::Space;
 
 /// An answer, as `NLnet` Labs' drill prints it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +37,27 @@ pub fn ask(question: &str) -> Result<Heard> {
         String::from_utf8_lossy(&output.stderr)
     );
     Ok(understand(text))
+}
+
+/// Asks the provisioner.
+pub fn here(question: &str) -> Result<Heard> {
+    ask(&format!("@{SERVER} {question}"))
+}
+
+/// A laboratory where can be asked, with this configuration and its server not started yet.
+pub fn yard(sections: &str) -> Result<Yard> {
+    // Fetched out here: in the laboratory there is nowhere to fetch from.
+    peer::drill()?;
+    Yard::dark(24, sections)
+}
+
+/// `/etc/resolv.conf` says this, in the private mounts of a space; `folder` is for the file.
+pub fn resolve_by(space: &Space, folder: &Path, text: &str) -> Result<()> {
+    let file = folder.join(format!("resolv-{}", space.pid()));
+    std::fs::write(&file, text).context("writing a resolv.conf")?;
+    let mut command = Command::new("mount");
+    command.arg("--bind").arg(file).arg("/etc/resolv.conf");
+    space.run_program(&mut command).map(drop)
 }
 
 /// The addresses that glibc finds, by whatever `/etc/resolv.conf` is there.
