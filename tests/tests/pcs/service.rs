@@ -76,4 +76,7 @@ fn it_serves(run: &dyn Fn(&str) -> String) {
     assert_eq!(field("NoNewPrivs:"), ["1"], "{process}");
     let bound = run("ss -lnup");
     assert!([":67 ", ":69 "].iter().all(|port| bound.contains(port)), "{bound}");
+    // It is its own controller, at its own address, and not the one of the laboratory.
+    run("here=$(ip -4 -o addr show br0 | sed 's|.*inet ||; s|/.*||') && \
+         busybox nslookup controller.gleaner.internal $here | tail -n +3 | grep -F $here");
 }
