@@ -64,13 +64,14 @@ pub fn rdate() -> Result<Program> {
     Program::unpack("usr/sbin/rdate", "rdate", &["libbsd0", "libmd0"])
 }
 
-/// The nftables command.
-pub fn nft() -> Result<Program> {
-    Program::unpack(
-        "usr/sbin/nft",
-        "nftables",
-        &["libnftables1", "libnftnl11", "libjansson4", "libedit2", "libbsd0"],
-    )
+/// H. Peter Anvin's TFTP client.
+pub fn tftp() -> Result<Program> {
+    Program::unpack("usr/bin/tftp", "tftp-hpa", &[])
+}
+
+/// The advanced TFTP client, which knows options.
+pub fn atftp() -> Result<Program> {
+    Program::unpack("usr/bin/atftp", "atftp", &["libreadline8"])
 }
 
 impl Program {

@@ -22,8 +22,9 @@ pub const LARGEST_WINDOW: u16 = 64;
 const FIRST_TIMEOUT: Duration = Duration::from_millis(400);
 /// Shortest time until something is sent again: firmware polls its card, often 18 times a second.
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(60);
-/// Longest time until something is sent again.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(4);
+/// Longest time until something is sent again. Beyond the 5 s of silence that some clients (atftp) wait for: they answer a
+/// repetition once, and if that answer is lost only their own clock makes them speak again.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(8);
 /// Silence after which the client is gone. Spanning tree takes 50 s to give a link back.
 const PATIENCE: Duration = Duration::from_mins(1);
 
