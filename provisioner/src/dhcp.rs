@@ -143,22 +143,29 @@ pub fn bind(settings: &Settings, files: Arc<dyn Files>, sightings: Arc<dyn Sight
 }
 
 fn bind_segment(settings: &Settings, mut segment: Segment, clock: Clock) -> Result<Bound> {
-    let name = &segment.interface.name;
+    let name = &segment.interface.name.clone();
     let server = socket::bind(name, settings.port, false).with_context(|| {
         format!(
             "binding UDP port {} on {name}; is another DHCP server running here?",
             settings.port
         )
     })?;
-    let client = socket::bind(name, CLIENT_PORT, true)
-        .inspect_err(|error| warn!(%name, %error, "cannot listen to other DHCP servers' answers"))
-        .ok();
-    let pxe = socket::bind(name, settings.pxe_port, false)
-        .inspect_err(|error| {
-            let port = settings.pxe_port;
-            warn!(%name, port, %error, "UEFI machines beside another DHCP server may not start: they ask at this port");
-        })
-        .ok();
+    let client = socket::bind(name, CLIENT_PORT, true).map_err(|error| taken(CLIENT_PORT, &error));
+    let pxe = socket::bind(name, settings.pxe_port, false).map_err(|error| {
+        let taken = taken(settings.pxe_port, &error);
+        format!("{taken}, where UEFI machines ask what to boot that have their address from another server")
+    });
+    if client.is_err() {
+        segment.watch.deafen();
+    }
+    let troubles = [client.as_ref().err(), pxe.as_ref().err()];
+    segment.troubles = troubles.into_iter().flatten().cloned().collect();
+    if !segment.troubles.is_empty() {
+        segment
+            .troubles
+            .push("stop that program, then restart the provisioner".into());
+    }
+    let (client, pxe) = (client.ok(), pxe.ok());
     let card = CardSocket::open(segment.interface.index)
         .inspect_err(|error| warn!(%name, %error, "cannot send to single cards, so all answers are broadcast"))
         .ok();
@@ -178,6 +185,14 @@ fn bind_segment(settings: &Settings, mut segment: Segment, clock: Clock) -> Resu
         arp,
         clock,
     })
+}
+
+/// Why a port could not be bound, and who has it.
+fn taken(port: u16, error: &io::Error) -> String {
+    match crate::serve::holder("udp", port) {
+        Some(program) => format!("{program} has UDP port {port}"),
+        None => format!("UDP port {port} cannot be bound ({error})"),
+    }
 }
 
 impl Listener {
@@ -372,11 +387,14 @@ fn overhear(
                 let Ok(heard) = Heard::parse(&buffer[..length]) else {
                     continue;
                 };
+                // What we broadcast comes back to us.
+                if segment.watch.is_ours(heard.server) {
+                    continue;
+                }
                 around.sightings.overheard(&heard);
                 let news = segment.watch.heard(&heard, clock.now().running);
                 tell(segment, around, news);
                 if heard.leases
-                    && heard.server != segment.network.server
                     && let Some(encore) = segment.encores.take_heard(heard.xid)
                 {
                     outbox.send(&encore);

@@ -101,6 +101,8 @@ fn a_full_disk_stops_what_must_be_remembered_and_nothing_else() {
             format!("{full:#}").contains("make room"),
             "nobody is told what to do: {full:#}"
         );
+        let doctor = street.server.get("/api/v1/doctor")?.to_string();
+        ensure!(doctor.contains("disk-full") && doctor.contains("make room"), "{doctor}");
         // What was to be reported is still to be: it is refused, not swallowed.
         let written = halfway.node()?.event(Event::Written {
             bytes: 1,

@@ -3,24 +3,28 @@
 //! about it, and what it does about it at the next start.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::net::UdpSocket;
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use provisioner_api::{Finding, SeenCard};
 use tests::rom::dhcp::{self, Say, Voice};
 use tests::rom::script::Script;
 use tests::rom::{Kind, Rom, tftp};
-use tests::server::{ALONE, PATIENCE, Street, Yard};
+use tests::server::{ALONE, AUTO, PATIENCE, Street, Yard};
 use tests::wait::until;
 
 /// What `provisioner doctor` says, and whether it calls that well.
 fn doctor(street: &Street<'_>) -> Result<(Vec<Finding>, bool)> {
+    doctor_of(street, street.server.program())
+}
+
+fn doctor_of(street: &Street<'_>, program: &Path) -> Result<(Vec<Finding>, bool)> {
     let mut command = Command::new("nsenter");
     command.arg(format!("--net=/proc/{}/ns/net", street.space.pid()));
-    command
-        .arg(street.server.program())
-        .arg("--config")
-        .arg(street.server.config_file());
+    command.arg(program).arg("--config").arg(street.server.config_file());
     let output = command
         .args(["--json", "doctor"])
         .stdin(Stdio::null())
@@ -36,11 +40,9 @@ fn doctor(street: &Street<'_>) -> Result<(Vec<Finding>, bool)> {
 fn finds(street: &Street<'_>, about: &str, symptom: &str, words: &str) -> Result<()> {
     until(&format!("{symptom} about {about}"), PATIENCE, || {
         let (findings, well) = doctor(street)?;
-        let found = findings
-            .iter()
-            .find(|finding| finding.about == about && finding.symptom == symptom);
+        let is = |finding: &&Finding| finding.about == about && finding.symptom == symptom;
+        let found = findings.iter().filter(is).find(|finding| finding.says.contains(words));
         if let Some(finding) = found {
-            ensure!(finding.says.contains(words), "{finding:?}");
             ensure!(!finding.action.is_empty() && (!finding.grave || !well), "{finding:?}");
         }
         Ok(found.map(drop))
@@ -141,10 +143,11 @@ fn what_a_machine_says_wrongly_and_what_is_wrong_around_it_is_told() {
         })?;
         finds(street, &about(3), "late-link", "45 s late")?;
 
+        // Answers that it wants broadcast we hear ourselves, and are no other server.
         for _ in 0..4 {
-            asks(street, &rom(4), |_| {})?;
+            asks(street, &rom(4), |packet| packet[10] = 0x80)?;
         }
-        finds(street, &about(4), "offers-ignored", "keeps asking")?;
+        finds(street, &about(4), "offers-ignored", "they do not reach it")?;
 
         let answer = rom(5).configure(&street.ether, Voice::Firmware, &mut 0)?;
         let (from, server) = (
@@ -248,6 +251,56 @@ fn a_firewall_that_closes_a_port_is_found_and_a_server_that_is_well_has_no_findi
             "{findings:#?}"
         );
         Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn who_cannot_hear_other_servers_leases_nothing_and_says_which_program_is_in_the_way() {
+    let mut yard = Yard::dark(24, AUTO).unwrap();
+    let ports = [68, 4011];
+    let taken = yard
+        .lab
+        .space()
+        .run(|| ports.map(|port| UdpSocket::bind(("0.0.0.0", port))))
+        .unwrap();
+    yard.lab.start_server().unwrap();
+    yard.tell(|street| {
+        for port in ports {
+            finds(street, "server", "warning", &format!("has UDP port {port}"))?;
+        }
+        finds(street, "server", "warning", "leasing nothing")?;
+        let offer = Rom::new(Kind::UefiX64, 1).offer(&street.ether, Voice::Firmware)?;
+        ensure!(offer.is_none_or(|offer| offer.address.is_none()), "it leases");
+        Ok(())
+    })
+    .unwrap();
+    assert!(taken.iter().all(Result::is_ok), "{taken:?}");
+}
+
+#[test]
+fn a_clock_that_is_earlier_than_the_program_and_interfaces_that_changed_are_found() {
+    let mut yard = Yard::new(ALONE).unwrap();
+    let newer = yard.lab.folder().join("provisioner");
+    std::fs::copy(yard.server().program(), &newer).unwrap();
+    let next_year = SystemTime::now() + Duration::from_hours(365 * 24);
+    std::fs::File::options()
+        .write(true)
+        .open(&newer)
+        .and_then(|file| file.set_modified(next_year))
+        .unwrap();
+    yard.tell(|street| {
+        let (findings, well) = doctor_of(street, &newer)?;
+        let clock = findings.iter().find(|finding| finding.symptom == "clock-wrong");
+        ensure!(
+            !well && clock.is_some_and(|finding| finding.action.contains("timedatectl")),
+            "{findings:#?}"
+        );
+
+        street.space.ip("addr flush dev br0")?;
+        finds(street, "server", "no-interface", "br0")?;
+        street.space.ip("addr add 10.77.0.9/24 dev br0")?;
+        finds(street, "server", "interface-changed", "10.77.0.9")
     })
     .unwrap();
 }

@@ -21,6 +21,8 @@ pub fn run(config: &Config, json: bool) -> anyhow::Result<bool> {
             findings.push(finding);
         }
     }
+    // What keeps a machine from arriving before what is only worth knowing.
+    findings.sort_by_key(|finding| !finding.grave);
     answer(&findings, json, |findings| in_words(findings, now()))?;
     Ok(!findings.iter().any(|finding| finding.grave))
 }

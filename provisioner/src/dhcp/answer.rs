@@ -2,6 +2,7 @@
 //! What a packet is answered: bytes in, bytes and a destination out, silence is a value.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -48,6 +49,8 @@ pub(super) struct Segment {
     pub(super) relayed: Vec<Segment>,
     /// Promises that must be durable before the answers go out.
     pub(super) promises: Vec<Record>,
+    /// What else keeps it from serving as it should, in words.
+    pub(super) troubles: Vec<String>,
     /// When a notice of a kind about somebody was given last: a flood of packets is no flood of notices.
     pub(super) noticed: BTreeMap<(&'static str, &'static str), u64>,
 }
@@ -234,7 +237,8 @@ impl Segment {
     pub(super) fn report(&self, around: &Around<'_>) {
         // Every change is one insertion: a panic elsewhere leaves nothing half done behind.
         let mut lines = around.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.insert(self.interface.name.clone(), (self.in_words(), self.watch.is_well()));
+        let well = self.watch.is_well() && self.troubles.is_empty();
+        lines.insert(self.interface.name.clone(), (self.in_words(), well));
         around.sightings.segment(SegmentNow {
             interface: self.interface.name.clone(),
             address: self.interface.address,
@@ -257,10 +261,15 @@ impl Segment {
         let (first, last) = self.pool;
         let Interface { name, address, .. } = &self.interface;
         let doing = self.watch.in_words();
-        if !self.watch.may_lease() {
-            return format!("{name} {address}, {doing}");
+        let mut words = format!("{name} {address}, {doing}");
+        if self.watch.may_lease() {
+            // Writing to a String cannot fail.
+            let _ = write!(words, "; {held} of {all} addresses from {first} to {last} are held");
         }
-        format!("{name} {address}, {doing}; {held} of {all} addresses from {first} to {last} are held")
+        for trouble in &self.troubles {
+            let _ = write!(words, "; {trouble}");
+        }
+        words
     }
 
     /// Tells a person, but not the same thing all the time.

@@ -166,6 +166,7 @@ fn network(
         checks: Checks::new(dhcp.check),
         relayed: Vec::new(),
         promises: Vec::new(),
+        troubles: Vec::new(),
         noticed: BTreeMap::new(),
     }
 }

@@ -80,6 +80,8 @@ pub struct Watch {
     next_probe: Duration,
     /// Whether we leased until another server appeared.
     interrupted: bool,
+    /// Whether other servers cannot be heard: then nobody knows whether we are alone.
+    deaf: bool,
 }
 
 impl Watch {
@@ -94,6 +96,7 @@ impl Watch {
             last_probe: now,
             next_probe: now,
             interrupted: false,
+            deaf: false,
         }
     }
 
@@ -109,10 +112,16 @@ impl Watch {
     /// What is to be done for machines that ask.
     pub fn manner(&self) -> Manner {
         match (self.mode, self.stance) {
+            (DhcpMode::Auto, Stance::Alone) if self.deaf => Manner::Proxy,
             (DhcpMode::Full, _) | (DhcpMode::Auto, Stance::Alone) => Manner::Lease,
             (DhcpMode::Proxy, _) | (DhcpMode::Auto, Stance::Beside { .. }) => Manner::Proxy,
             (DhcpMode::Off, _) | (DhcpMode::Auto, Stance::Sensing { .. }) => Manner::Silent,
         }
+    }
+
+    /// Other servers cannot be heard.
+    pub fn deafen(&mut self) {
+        self.deaf = true;
     }
 
     /// Whether addresses may be leased now.
@@ -139,6 +148,11 @@ impl Watch {
         self.interrupted
     }
 
+    /// Whether this is our own address, on whichever segment.
+    pub fn is_ours(&self, server: Ipv4Addr) -> bool {
+        self.ours.contains(&server)
+    }
+
     /// Whether machines on the segment get what they need from us.
     pub fn is_well(&self) -> bool {
         let twice = self.mode == DhcpMode::Full && matches!(self.stance, Stance::Beside { .. });
@@ -162,6 +176,9 @@ impl Watch {
             }
             (DhcpMode::Full, _) => "leasing, whoever else does".into(),
             (DhcpMode::Auto, Stance::Sensing { .. }) => "listening for other servers before the first answer".into(),
+            (DhcpMode::Auto, Stance::Alone) if self.deaf => "leasing nothing, because other DHCP servers could not be \
+                                                             heard; telling machines what to boot (ProxyDHCP)"
+                .into(),
             (DhcpMode::Auto, Stance::Alone) => "leasing: nobody else does".into(),
             (DhcpMode::Auto, Stance::Beside { server, .. }) => {
                 format!(
@@ -184,7 +201,7 @@ impl Watch {
             return Vec::new();
         }
         let mut news: Vec<News> = self.server(heard.server, now).into_iter().collect();
-        if !self.ours.contains(&heard.server) && heard.offers {
+        if !self.is_ours(heard.server) && heard.offers {
             let claims = heard.pxe.then_some(heard.server);
             if claims.is_some() && claims != self.claims_pxe {
                 news.push(News::ClaimsPxe(heard.server));
@@ -240,7 +257,7 @@ impl Watch {
     }
 
     fn server(&mut self, server: Ipv4Addr, now: Duration) -> Option<News> {
-        if self.ours.contains(&server) || server.is_unspecified() {
+        if self.is_ours(server) || server.is_unspecified() {
             return None;
         }
         let known = matches!(self.stance, Stance::Beside { server: other, .. } if other == server);
@@ -334,6 +351,16 @@ mod tests {
         assert_eq!(watch.tick(GONE).1, None);
         assert_eq!(watch.tick(SENSE + GONE).1, Some(News::Alone));
         assert!(watch.may_lease() && !watch.is_interrupted());
+    }
+
+    #[test]
+    fn who_cannot_hear_others_leases_nothing_unless_told_to() {
+        for (mode, manner) in [(DhcpMode::Auto, Manner::Proxy), (DhcpMode::Full, Manner::Lease)] {
+            let mut watch = Watch::new(mode, &[OURS], Duration::ZERO);
+            watch.deafen();
+            watch.tick(SENSE);
+            assert_eq!(watch.manner(), manner, "{}", watch.in_words());
+        }
     }
 
     #[test]

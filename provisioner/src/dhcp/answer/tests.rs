@@ -86,6 +86,7 @@ fn segment() -> Segment {
         checks: Checks::default(),
         relayed: Vec::new(),
         promises: Vec::new(),
+        troubles: Vec::new(),
         noticed: BTreeMap::new(),
     }
 }
@@ -341,4 +342,5 @@ fn what_we_send_is_recognised_as_ours() {
 
 mod beside;
 mod conflicts;
+mod lossy;
 mod relays;

@@ -152,7 +152,7 @@ async fn the_page_brings_its_policy_and_its_files_may_be_kept() {
     let lab = Lab::start().await;
     let page = lab.plain("GET", "/").await;
     assert_eq!(page.status, 200);
-    assert!(page.text().contains("No machine has been seen yet"));
+    assert!(page.text().contains("No machine has come in yet"));
     let policy = page.header("content-security-policy");
     assert!(
         policy.contains("default-src 'none'") && !policy.contains("unsafe"),

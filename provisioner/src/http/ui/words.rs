@@ -38,12 +38,12 @@ pub(super) fn ago(then: i64, now: i64) -> String {
     }
 }
 
-/// A duration in its largest unit: `12 s`, `3 min`, `2 h`, `5 days`.
+/// A duration in its largest unit of which there are at least two: `12 s`, `3 min`, `119 min`, `2 h`, `5 days`.
 pub(super) fn span(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min", seconds / 60),
-        3600..172_800 => format!("{} h", seconds / 3600),
+        60..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
         _ => format!("{} days", seconds / 86_400),
     }
 }

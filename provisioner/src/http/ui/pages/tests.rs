@@ -402,10 +402,10 @@ fn no_page_brings_its_own_script_or_style() {
 #[test]
 fn an_empty_site_says_what_to_do_next() {
     let page = html(status(&[], &report(&[]), 1, NOW));
-    assert!(page.contains("No machine has been seen yet"));
+    assert!(page.contains("No machine has come in yet"));
     assert!(page.contains("Plug one into the switch and press its power button"));
     let nodes = some_of_everything();
-    assert!(!html(status(&nodes, &report(&nodes), 1, NOW)).contains("No machine has been seen yet"));
+    assert!(!html(status(&nodes, &report(&nodes), 1, NOW)).contains("No machine has come in yet"));
 }
 
 #[test]
