@@ -9,15 +9,17 @@ use expect_test::{expect, expect_file};
 use proptest::prelude::*;
 
 use super::*;
+use crate::arp::claim;
 use crate::bootfile::{Bootfile, Server, choose};
 use crate::client::{Firmware, Speaker};
 use crate::proxy::{Dialects, Proxy};
+use crate::tftp::ReadRequest;
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const YOU: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 130);
 const NOBODY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 
-const PACKETS: [(&str, &[u8]); 11] = [
+const PACKETS: [(&str, &[u8]); 13] = [
     (
         "seabios-ipxe-rom-discover",
         include_bytes!("../testdata/packets/seabios-ipxe-rom-discover.bin"),
@@ -57,6 +59,14 @@ const PACKETS: [(&str, &[u8]); 11] = [
     (
         "udhcpc-discover",
         include_bytes!("../testdata/packets/udhcpc-discover.bin"),
+    ),
+    (
+        "ovmf-pxe-boot-server",
+        include_bytes!("../testdata/packets/ovmf-pxe-boot-server.bin"),
+    ),
+    (
+        "dhclient-discover",
+        include_bytes!("../testdata/packets/dhclient-discover.bin"),
     ),
     (
         "windows-hostname-first-discover",
@@ -154,6 +164,8 @@ fn each_firmware_gets_its_loader() {
         ipxe-efi-request: Url("http://10.77.0.1:8080/boot/ipxe?mac=52-54-00-77-00-02&uuid=00112233-4455-6677-8899-aabbccddeeff&arch=uefi-x64")
         intel-boot-agent-discover: Tftp("undionly.kpxe")
         udhcpc-discover: Nothing
+        ovmf-pxe-boot-server: Tftp("shimx64.efi")
+        dhclient-discover: Nothing
         windows-hostname-first-discover: Nothing
     "#]].assert_eq(&told);
 }
@@ -406,6 +418,21 @@ fn another_server_is_heard() {
 }
 
 #[test]
+fn real_servers_are_heard() {
+    for (name, bytes) in [
+        (
+            "dnsmasq-offer",
+            &include_bytes!("../testdata/packets/dnsmasq-offer.bin")[..],
+        ),
+        ("kea-offer", &include_bytes!("../testdata/packets/kea-offer.bin")[..]),
+    ] {
+        let heard = Heard::parse(bytes).unwrap();
+        let file = Path::new("../testdata/packets").join(name).with_extension("txt");
+        expect_file![file].assert_eq(&format!("{heard:#?}\n"));
+    }
+}
+
+#[test]
 fn a_probe_is_a_discover_that_wants_a_broadcast() {
     let mac = Mac([2, 0, 0, 0, 0, 1]);
     let request = Request::parse(&probe(mac, 7)).unwrap();
@@ -444,6 +471,7 @@ fn no_mutation_panics(packets: usize) {
         let Ok(request) = Request::parse(&bytes) else { continue };
         understood += 1;
         let _ = request.link_selection();
+        let _ = (ReadRequest::parse(&bytes), claim(&bytes));
         let boot = choose(&request.client, &server, None, |_| true);
         let proxy = Proxy {
             server: SERVER,
