@@ -163,10 +163,6 @@ async fn serve(app: &Arc<App>, edges: Edges, notices: mpsc::Receiver<Notice>) ->
     if tokio::time::timeout(PATIENCE, finish).await.is_err() {
         warn!("some requests did not end in time and are cut off");
     }
-    // The task that saves what is learnt was cut off with the edges.
-    if let Err(error) = app.keep_lessons(now()) {
-        warn!(%error, "saving what was learnt about loaders");
-    }
     remove_socket(app);
     outcome
 }
