@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The script that chooses on the machine, run over a made-up machine, chooses what is chosen here.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+
+use proptest::prelude::*;
+
+use super::{Disk, choose};
+use crate::spec::{DiskRule, Layout, Spec, Storage, Swap};
+use crate::words::{ByPath, FilePath, Serial};
+use crate::{Templates, families, render, samples};
+
+const SECTOR: u64 = 512;
+
+/// `/sys/block` and `/dev/disk/by-path` as the kernel and udev would make them.
+fn make_up(root: &Path, disks: &[Disk]) {
+    fs::create_dir_all(root.join("block")).unwrap();
+    fs::create_dir_all(root.join("by-path")).unwrap();
+    for disk in disks {
+        let bus = if disk.usb { "usb1" } else { "ata1" };
+        let device = root.join("devices").join(bus).join(&disk.name);
+        fs::create_dir_all(device.join("device")).unwrap();
+        let write = |name: &str, text: String| fs::write(device.join(name), text + "\n").unwrap();
+        write("size", (disk.size / SECTOR).to_string());
+        write("removable", u8::from(disk.removable).to_string());
+        write("ro", u8::from(disk.read_only).to_string());
+        if let Some(serial) = &disk.serial {
+            // Some drivers fill the field up.
+            write("device/serial", format!("{serial}    "));
+        }
+        symlink(&device, root.join("block").join(&disk.name)).unwrap();
+        if let Some(place) = &disk.by_path {
+            let _ = symlink(Path::new("/dev").join(&disk.name), root.join("by-path").join(place));
+        }
+    }
+}
+
+/// What the script of an installer says: the disks, or nothing where it refuses.
+fn run(storage: &Storage, root: &Path) -> Option<Vec<String>> {
+    let spec = Spec {
+        storage: storage.clone(),
+        ..samples::plain().unwrap()
+    }
+    .check()
+    .unwrap();
+    let debian = families::named("debian-13").unwrap();
+    let answer = render(&Templates::built_in().unwrap(), debian, &spec, &samples::site()).unwrap();
+    let text = &answer.files["partman.sh"].text;
+    let script = text
+        .replace("/sys/block", root.join("block").to_str().unwrap())
+        .replace("/dev/disk/by-path", root.join("by-path").to_str().unwrap());
+    let around = "nc() { :; }; logger() { :; }; udevadm() { :; }; sleep() { exit 1; }; tail() { :; }; debconf-set() { echo \"$2\"; }\n";
+    // dash takes no dash in the name of a function.
+    let script = (around.to_owned() + &script)
+        .replace("debconf-set", "debconf_set")
+        .replace("/tmp/gleaner.said", "/dev/null");
+    let output = Command::new("sh").arg("-c").arg(script).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let first = said.lines().next()?;
+    Some(
+        first
+            .split(' ')
+            .map(|device| device.trim_start_matches("/dev/").to_owned())
+            .collect(),
+    )
+}
+
+fn any_disks() -> impl Strategy<Value = Vec<Disk>> {
+    let disk = (
+        8_u64..40,
+        prop::bool::weighted(0.2),
+        prop::bool::weighted(0.1),
+        prop::bool::weighted(0.1),
+        0..4_usize,
+        0..4_usize,
+    );
+    prop::collection::vec(disk, 0..5).prop_map(|disks| {
+        let make =
+            |(i, (gb, usb, removable, read_only, serial, place)): (usize, (u64, bool, bool, bool, usize, usize))| {
+                Disk {
+                    name: format!(
+                        "{}{}",
+                        if i % 2 == 0 { "sd" } else { "vd" },
+                        char::from(b'a' + u8::try_from(i).unwrap())
+                    ),
+                    size: gb * 1_000_000_000,
+                    serial: (serial > 0).then(|| format!("WD 0{serial}")),
+                    by_path: (place > 0).then(|| format!("pci-0000:00:1f.2-ata-{i}")),
+                    usb,
+                    removable,
+                    read_only,
+                }
+            };
+        disks.into_iter().enumerate().map(make).collect()
+    })
+}
+
+fn any_rule() -> impl Strategy<Value = DiskRule> {
+    prop_oneof![
+        (8_u32..40).prop_map(DiskRule::SmallestAbove),
+        (1..4_u8).prop_map(|n| DiskRule::Serial(Serial::new(format!("wd 0{n}")).unwrap())),
+        (0..5_u8).prop_map(|n| DiskRule::ByPath(ByPath::new(format!("pci-0000:00:1f.2-ata-{n}")).unwrap())),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn the_installer_chooses_what_the_server_foretold(disks in any_disks(), first in any_rule(), second in any_rule(), raid in any::<bool>()) {
+        let root = tempfile::tempdir().unwrap();
+        make_up(root.path(), &disks);
+        let layout = if raid && first != second { Layout::Raid1 { second } } else { Layout::Whole };
+        let storage = Storage { disk: first, layout, swap: Swap::None };
+        let foretold = choose(&storage, &disks).ok().map(|chosen| {
+            std::iter::once(chosen.system).chain(chosen.second).map(|disk| disk.name.clone()).collect::<Vec<_>>()
+        });
+        prop_assert_eq!(run(&storage, root.path()), foretold);
+    }
+}
+
+#[test]
+fn nothing_is_answered_where_no_disk_fits() {
+    let root = tempfile::tempdir().unwrap();
+    make_up(root.path(), &[]);
+    let data = Layout::DataDisk {
+        disk: DiskRule::SmallestAbove(8),
+        mount: FilePath::new("/data").unwrap(),
+    };
+    let storage = Storage {
+        disk: DiskRule::SmallestAbove(8),
+        layout: data,
+        swap: Swap::None,
+    };
+    assert_eq!(run(&storage, root.path()), None);
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+//! cloud-init: a `NoCloud` seed for a ready-made image, which is on the disk already and has its own kernel.
+
+use super::{Asked, Definition, Family, Os, Packages, Refusals, Served};
+use crate::spec::{Layout, Swap};
+
+pub(super) const DEFINITION: Definition = Definition {
+    oses: &[
+        os("cloud-debian", Packages::Apt),
+        os("cloud-ubuntu", Packages::Apt),
+        os("cloud-fedora", Packages::Dnf),
+        os("cloud-opensuse", Packages::Zypper),
+    ],
+    files: &[
+        Served {
+            name: "user-data",
+            template: "cloud/user-data.yaml",
+            content_type: "text/cloud-config",
+        },
+        Served {
+            name: "meta-data",
+            template: "common/meta-data.yaml",
+            content_type: "text/yaml",
+        },
+        Served {
+            name: "vendor-data",
+            template: "common/vendor-data.yaml",
+            content_type: "text/cloud-config",
+        },
+        Served {
+            name: "network-config",
+            template: "cloud/network-config.yaml",
+            content_type: "text/yaml",
+        },
+        Served {
+            name: "target.sh",
+            template: "cloud/target.sh",
+            content_type: "text/x-shellscript",
+        },
+    ],
+    refuse,
+    needs: |_: &Asked| vec!["curl"],
+    boot: None,
+};
+
+const fn os(name: &'static str, packages: Packages) -> Os {
+    Os {
+        name,
+        family: Family::Cloud,
+        release: "",
+        packages,
+        product: "",
+    }
+}
+
+/// The seed is read when the image runs: its disk is partitioned, and its kernel was given its arguments.
+fn refuse(asked: &Asked, refusals: &mut Refusals) {
+    const INSTEAD: &str = "a ready-made image is on the disk before its seed is read";
+    let storage = &asked.spec.storage;
+    if storage.layout != Layout::Whole {
+        refusals.say("storage.layout", format!("{INSTEAD}; only whole can be had"));
+    }
+    if storage.swap != Swap::None {
+        refusals.say("storage.swap", format!("{INSTEAD}; only none can be had"));
+    }
+    if !asked.spec.kernel_arguments.is_empty() {
+        refusals.say(
+            "kernel_arguments",
+            "a ready-made image starts with its own; make them part of the image",
+        );
+    }
+}

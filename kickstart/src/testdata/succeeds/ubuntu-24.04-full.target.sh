@@ -1,0 +1,134 @@
+#!/bin/sh
+# Makes the installed system what it shall be. Runs in it, as root, before its first start or at it.
+set -eu
+LOGS=/var/log/gleaner-install.log
+exec >>"$LOGS" 2>&1
+# Calls the server. `tell` never stops the installation; `fail` always does.
+tell() {
+    curl -fsS --retry 3 --max-time 20 -H 'Content-Type: text/plain' --data-binary "$1" \
+        http://10.77.0.1:8080/install/4f1c/progress >/dev/null 2>&1 || :
+}
+
+# The reason, and how the logs end.
+report_failure() {
+    {
+        printf '%s\n' "$1"
+        for log in $LOGS; do
+            [ ! -r "$log" ] || tail -n 40 "$log"
+        done
+    } | curl -fsS --retry 3 --max-time 20 -H 'Content-Type: text/plain' --data-binary @- \
+        http://10.77.0.1:8080/install/4f1c/failure >/dev/null 2>&1 || :
+}
+
+fail() {
+    printf '%s\n' "$1" >&2
+    report_failure "$1"
+    trap - EXIT
+    exit 1
+}
+
+step="starting"
+# A command that fails ends the script; the server hears at which step.
+trap 'code=$?; [ "$code" = 0 ] || report_failure "late step, $step: ended with $code"' EXIT
+tell late
+
+# put PATH MODE BASE64
+put() {
+    mkdir -p "$(dirname "$1")"
+    (umask 077 && printf %s "$3" | base64 -d >"$1.new")
+    chmod "$2" "$1.new"
+    mv -f "$1.new" "$1"
+}
+
+# SELinux wants to know what kind of file it is.
+label() {
+    ! command -v restorecon >/dev/null || restorecon -RF "$@" || :
+}
+
+step="name"
+put /etc/hostname 0644 bm9kZS0wMQo=
+put /etc/motd.d/gleaner 0644 YSdiImNcZCB7eyA3KjcgfX0geyUgeCAlfSAkSE9NRSBgaWRgIDxlLz4gXV0+ICYgIyA7IHwgJWVuZCDDqSDwn5iACg==
+
+step="users"
+# No password fits a star; keys do their work beside it.
+usermod --password '*' root
+id -u ada >/dev/null 2>&1 || useradd --create-home --shell /bin/bash ada
+usermod --password '*' ada
+usermod --comment='a'\''b"c\d {{ 7*7 }} {% x %} $HOME `id` <e/> ]]> & # ; | %end é 😀' ada
+home=$(getent passwd ada | cut -d: -f6)
+put "$home/.ssh/authorized_keys" 0600 c3NoLWVkMjU1MTkgQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUEgYSdiImNcZCB7eyA3KjcgfX0geyUgeCAlfSAkSE9NRSBgaWRgIDxlLz4gXV0+ICYgIyA7IHwgJWVuZCDDqSDwn5iACg==
+chmod 0700 "$home/.ssh"
+chown -R ada: "$home/.ssh"
+label "$home/.ssh"
+put /etc/sudoers.d/ada 0440 YWRhIEFMTD0oQUxMOkFMTCkgTk9QQVNTV0Q6IEFMTAo=
+id -u ben >/dev/null 2>&1 || useradd --create-home --shell /bin/bash ben
+usermod --password '*' ben
+home=$(getent passwd ben | cut -d: -f6)
+put "$home/.ssh/authorized_keys" 0600 c3NoLWVkMjU1MTkgQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkIK
+chmod 0700 "$home/.ssh"
+chown -R ben: "$home/.ssh"
+label "$home/.ssh"
+
+step="package sources"
+put /etc/apt/apt.conf.d/90gleaner-proxy 0644 QWNxdWlyZTo6aHR0cDo6UHJveHkgImh0dHA6Ly8xMC43Ny4wLjE6MzE0MiI7Cg==
+put /etc/apt/keyrings/lab.asc 0644 LS0tLS1CRUdJTiBQR1AgUFVCTElDIEtFWSBCTE9DSy0tLS0tCgptUUVOQkZzYW1wbGUKPWFiY2QKLS0tLS1FTkQgUEdQIFBVQkxJQyBLRVkgQkxPQ0stLS0tLQo=
+put /etc/apt/sources.list.d/lab.sources 0644 VHlwZXM6IGRlYgpVUklzOiBodHRwczovL3BhY2thZ2VzLmxhYi5leGFtcGxlL2RlYmlhbgpTdWl0ZXM6IHN0YWJsZQpDb21wb25lbnRzOiBtYWluClNpZ25lZC1CeTogL2V0Yy9hcHQva2V5cmluZ3MvbGFiLmFzYwo=
+apt-get -q update
+DEBIAN_FRONTEND=noninteractive apt-get -q -y install lab-agent
+
+step="files of the role"
+put /etc/lab/token 0600 YSdiImNcZCB7eyA3KjcgfX0geyUgeCAlfSAkSE9NRSBgaWRgIDxlLz4gXV0+ICYgIyA7IHwgJWVuZCDDqSDwn5iACiVlbmQKRU5ECmEnYiJjXGQge3sgNyo3IH19IHslIHggJX0gJEhPTUUgYGlkYCA8ZS8+IF1dPiAmICMgOyB8ICVlbmQgw6kg8J+YgA==
+label /etc/lab/token
+
+step="encrypted swap"
+# The installer made plain swap; from the first start on it is encrypted under a key from /dev/urandom. It is named by
+# what its content does not change, and no other swap is left.
+swap=$(awk '$1 !~ /^#/ && $3 == "swap" { print $1; exit }' /etc/fstab)
+case $swap in
+    /dev/*) device=$(readlink -f "$swap") ;;
+    ?*) device=$(findfs "$swap") ;;
+    *) fail "storage.swap: the installer made none" ;;
+esac
+case $(lsblk -dno TYPE "$device") in
+    part) stable=PARTUUID=$(blkid -s PARTUUID -o value -p "$device" || lsblk -dno PARTUUID "$device") ;;
+    lvm) stable=$(lsblk -dnpo NAME "$device") ;;
+    raid1) stable=/dev/disk/by-id/md-uuid-$(mdadm --detail --export "$device" | sed -n 's/^MD_UUID=//p') ;;
+    *) fail "storage.swap: $device is neither a partition nor a volume nor a mirror" ;;
+esac
+case $stable in
+    PARTUUID= | /dev/disk/by-id/md-uuid-) fail "storage.swap: $device has no name that lasts" ;;
+esac
+sed -i '/^swap[[:space:]]/d' /etc/crypttab 2>/dev/null || :
+echo "swap $stable /dev/urandom swap,cipher=aes-xts-plain64,size=512" >>/etc/crypttab
+awk '$1 !~ /^#/ && $3 == "swap" { next } { print }' /etc/fstab >/etc/fstab.new
+echo "/dev/mapper/swap none swap defaults 0 0" >>/etc/fstab.new
+cat /etc/fstab.new >/etc/fstab
+rm /etc/fstab.new
+# Nothing to resume from: else the initramfs waits for it.
+put /etc/initramfs-tools/conf.d/resume 0644 UkVTVU1FPW5vbmUK
+update-initramfs -u
+
+step="node-init"
+program=/usr/local/sbin/node-init
+mkdir -p "$(dirname "$program")"
+curl -fsS --retry 5 --retry-connrefused -o "$program.new" http://10.77.0.1:8080/install/4f1c/node-init
+echo 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 " $program.new" | sha256sum -c -
+chmod 0755 "$program.new"
+mv -f "$program.new" "$program"
+label "$program"
+put /etc/systemd/system/node-init.service 0644 W1NlcnZpY2VdCkV4ZWNTdGFydD0vdXNyL2xvY2FsL3NiaW4vbm9kZS1pbml0Cg==
+label /etc/systemd/system/node-init.service
+
+step="units"
+systemctl enable libvirtd.service
+systemctl enable node-init.service
+
+step="kernel arguments"
+put /etc/default/grub.d/90-gleaner.cfg 0644 R1JVQl9DTURMSU5FX0xJTlVYPSIkR1JVQl9DTURMSU5FX0xJTlVYIGNvbnNvbGU9dHR5UzAsMTE1MjAwIG1pdGlnYXRpb25zPWF1dG8iCg==
+update-grub
+
+step='late_commands[0]'
+sh -c ': a'\''b"c\d {{ 7*7 }} {% x %} $HOME `id` <e/> ]]> & # ; | %end é 😀'
+
+step="end"
+tell done

@@ -1,0 +1,4 @@
+#!/bin/sh
+LOGS=
+{% include "common/report.sh" %}
+tell {{ stage.packages }}

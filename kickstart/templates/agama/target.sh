@@ -1,0 +1,2 @@
+{% set os_late = "agama/network.sh" %}
+{% include "common/late.sh" %}

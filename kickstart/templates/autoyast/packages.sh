@@ -1,0 +1,3 @@
+LOGS=
+{% include "common/report.sh" %}
+tell {{ stage.packages }}

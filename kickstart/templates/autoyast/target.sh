@@ -1,0 +1,2 @@
+{% set os_late = "common/nothing.sh" %}
+{% include "common/late.sh" %}

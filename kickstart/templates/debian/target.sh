@@ -1,0 +1,2 @@
+{% set os_late = "debian/network.sh" %}
+{% include "common/late.sh" %}

@@ -1,0 +1,2 @@
+{% set os_late = "common/networkmanager.sh" %}
+{% include "common/late.sh" %}

@@ -1,0 +1,2 @@
+{% set os_late = "ubuntu/kernel.sh" %}
+{% include "common/late.sh" %}
