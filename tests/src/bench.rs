@@ -4,6 +4,7 @@
 //! Every section makes its own laboratory and leaves nothing behind. Figures are printed, never asserted: a busy
 //! machine makes them worse, not wrong.
 
+pub mod answers;
 pub mod boots;
 pub mod dhcp;
 pub mod http;

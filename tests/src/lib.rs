@@ -23,5 +23,6 @@ pub mod rude;
 pub mod server;
 pub mod space;
 pub mod stopwatch;
+pub mod validators;
 pub mod vm;
 pub mod wait;

@@ -76,7 +76,7 @@ pub fn atftp() -> Result<Program> {
 
 impl Program {
     /// The program at `path` of a package, with the packages of its libraries that a small Debian lacks.
-    fn unpack(path: &str, package: &str, libraries: &[&str]) -> Result<Self> {
+    pub(crate) fn unpack(path: &str, package: &str, libraries: &[&str]) -> Result<Self> {
         let peers = Artifacts::find()?.cache.join("peers");
         let folder = peers.join(package);
         std::fs::create_dir_all(&peers).with_context(|| format!("making {}", peers.display()))?;

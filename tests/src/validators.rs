@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The programs that judge answer files: the installers' own checkers, out of Debian's and Python's packages. They are
+//! unpacked into the cache and never installed; cloud-init, installed, would take this machine over at its next start.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::artifacts::Artifacts;
+use crate::peer::Program;
+
+/// The checker of Anaconda's files. No release of Debian has it.
+const PYKICKSTART: &str = "pykickstart==3.78";
+
+/// Checks preseed files: `debconf-set-selections -c`. It is part of every Debian.
+pub fn debconf(file: &Path) -> Command {
+    let mut command = Command::new("debconf-set-selections");
+    command.arg("-c").arg(file);
+    command
+}
+
+/// Checks that XML is well-formed.
+pub fn xmllint(file: &Path) -> Result<Command> {
+    let mut command = Program::unpack("usr/bin/xmllint", "libxml2-utils", &["libxml2"])?.command();
+    command.args(["--noout", "--nonet"]).arg(file);
+    Ok(command)
+}
+
+/// Checks cloud-config against the schema of cloud-init.
+pub fn cloud_init(file: &Path) -> Result<Command> {
+    let modules = [
+        "python3-attr",
+        "python3-certifi",
+        "python3-chardet",
+        "python3-charset-normalizer",
+        "python3-configobj",
+        "python3-idna",
+        "python3-jinja2",
+        "python3-json-pointer",
+        "python3-jsonpatch",
+        "python3-jsonschema",
+        "python3-markupsafe",
+        "python3-netifaces",
+        "python3-oauthlib",
+        "python3-pyrsistent",
+        "python3-requests",
+        "python3-serial",
+        "python3-six",
+        "python3-urllib3",
+        "python3-yaml",
+        "libyaml-0-2",
+    ];
+    let program = Program::unpack("usr/bin/cloud-init", "cloud-init", &modules)?;
+    // Debian's modules are made for Debian's Python, not for another that stands earlier in the path.
+    let mut command = program.command();
+    let found = command
+        .get_envs()
+        .find(|(name, _)| *name == "LD_LIBRARY_PATH")
+        .and_then(|(_, value)| value);
+    let libraries = found.context("finding the libraries")?.to_owned();
+    command = Command::new("/usr/bin/python3");
+    let root = program
+        .path()
+        .ancestors()
+        .nth(3)
+        .context("finding the unpacked packages")?;
+    command.env("LD_LIBRARY_PATH", libraries);
+    command.env("PYTHONPATH", root.join("usr/lib/python3/dist-packages"));
+    command.arg(program.path()).args(["schema", "--config-file"]).arg(file);
+    Ok(command)
+}
+
+/// Makes of netplan's YAML, below `root`, what systemd-networkd reads; fails where netplan does not understand it.
+pub fn netplan(root: &Path) -> Result<Command> {
+    let program = Program::unpack(
+        "usr/libexec/netplan/generate",
+        "netplan.io",
+        &["libnetplan0", "libglib2.0-0"],
+    )?;
+    let mut command = program.command();
+    command.arg("--root-dir").arg(root);
+    Ok(command)
+}
+
+/// Checks a kickstart file for a release: `RHEL9`, `F43`.
+pub fn ksvalidator(release: &str, file: &Path) -> Result<Command> {
+    let peers = Artifacts::find()?.cache.join("peers");
+    let folder = peers.join(PYKICKSTART);
+    std::fs::create_dir_all(&peers).with_context(|| format!("making {}", peers.display()))?;
+    let lock = File::create(peers.join("pykickstart.lock")).context("making a lock")?;
+    let _lock = Flock::lock(lock, FlockArg::LockExclusive)
+        .map_err(|(_, error)| error)
+        .context("waiting for another test")?;
+    if !folder.exists() {
+        let half = folder.with_extension("half");
+        let _ = std::fs::remove_dir_all(&half);
+        let mut pip = Command::new("/usr/bin/python3");
+        pip.args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--root-user-action=ignore",
+            "--no-compile",
+            "--target",
+        ]);
+        let output = pip.arg(&half).arg(PYKICKSTART).output().context("running pip")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{pip:?} failed: {}", said.trim());
+        std::fs::rename(&half, &folder).with_context(|| format!("keeping {}", folder.display()))?;
+    }
+    let mut command = Command::new("/usr/bin/python3");
+    command
+        .env("PYTHONPATH", &folder)
+        .arg(folder.join("bin/ksvalidator"))
+        .args(["--version", release])
+        .arg(file);
+    Ok(command)
+}
