@@ -261,8 +261,7 @@ async fn serve(
         tokio::select! {
             ready = server.readable() => {
                 ready.context("waiting for DHCP packets")?;
-                let promises = drain(&server, &outbox, &mut segment, &around, &mut buffer, clock);
-                committer.promise(promises);
+                drain(&server, &outbox, &committer, &mut segment, &around, &mut buffer, clock);
             }
             ready = readable(client.as_ref()) => {
                 ready.context("waiting for other servers' DHCP packets")?;
@@ -319,15 +318,16 @@ async fn claims(arp: Option<&AsyncFd<ArpSocket>>) -> io::Result<AsyncFdReadyGuar
     }
 }
 
-/// Answers everything that has arrived, up to a round; returns what was promised in it.
+/// Answers everything that has arrived, up to a round; what was promised in it goes out when it is durable.
 fn drain(
     server: &UdpSocket,
     outbox: &Arc<Outbox>,
+    committer: &Committer,
     segment: &mut Segment,
     around: &Around<'_>,
     buffer: &mut [u8],
     clock: Clock,
-) -> Promises {
+) {
     let mut waiting = Vec::new();
     for _ in 0..ROUND {
         let (length, peer) = match server.try_recv_from(buffer) {
@@ -343,10 +343,11 @@ fn drain(
             Ok(Some(answer)) => {
                 metrics::counter!("gleaner_dhcp_answers_total", "kind" => answer.kind).increment(1);
                 // RFC 2131, 3.1: the server "commits the binding for the client to persistent storage and responds".
-                if segment.promises.len() > before {
-                    waiting.push(answer);
-                } else {
+                if segment.promises[before..].iter().all(|record| committer.has(record)) {
+                    segment.promises.truncate(before);
                     outbox.send(&answer);
+                } else {
+                    waiting.push(answer);
                 }
             }
             Ok(None) => metrics::counter!("gleaner_dhcp_silences_total").increment(1),
@@ -356,11 +357,11 @@ fn drain(
             }
         }
     }
-    Promises {
+    committer.promise(Promises {
         records: std::mem::take(&mut segment.promises),
         answers: waiting,
         outbox: Arc::clone(outbox),
-    }
+    });
 }
 
 /// One span a packet, with what identifies it; read from the fixed part, whatever comes behind.

@@ -32,6 +32,16 @@ pub enum Record {
     Freed(Ipv4Addr),
 }
 
+impl Record {
+    /// The address that it is about.
+    pub fn address(&self) -> Ipv4Addr {
+        match self {
+            Self::Bound(lease) => lease.address,
+            Self::Freed(address) => *address,
+        }
+    }
+}
+
 /// The log, open at its end.
 #[derive(Debug)]
 pub struct Log {
