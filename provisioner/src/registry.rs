@@ -39,7 +39,7 @@ pub const FILE: &str = "gleaner.db";
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Pages of 4 KiB that `SQLite` keeps in memory: the nodes that are asked for are in our own.
-const CACHE_PAGES: i64 = 512;
+const CACHE_PAGES: i64 = 256;
 
 /// The same for the connection that only reads: single rows.
 const READER_PAGES: i64 = 64;

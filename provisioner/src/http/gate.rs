@@ -35,7 +35,7 @@ impl From<Share> for Limits {
             per_address: share.per_address,
             handshake: Duration::from_secs(10),
             head: Duration::from_secs(40),
-            crowded_head: Duration::from_secs(2),
+            crowded_head: Duration::from_secs(1),
         }
     }
 }

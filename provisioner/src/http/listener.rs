@@ -7,7 +7,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -181,7 +182,7 @@ fn is_about_one_connection(error: &io::Error) -> bool {
 async fn talk(accepted: Accepted, router: Router, admitted: Admitted, stop: CancellationToken) {
     // The place is given back when this ends.
     let (handshake, head) = (admitted.handshake(), admitted.head());
-    match accepted {
+    let conversation = match accepted {
         Accepted::Unix(stream) => {
             let peer = Peer {
                 channel: Channel::Control,
@@ -189,7 +190,7 @@ async fn talk(accepted: Accepted, router: Router, admitted: Admitted, stop: Canc
                 local: None,
                 key: None,
             };
-            speak(stream, router, peer, None, head, stop).await;
+            speak(stream, router, peer, None, head, stop)
         }
         Accepted::Tcp(stream, address, None) => {
             tune(&stream);
@@ -201,49 +202,60 @@ async fn talk(accepted: Accepted, router: Router, admitted: Admitted, stop: Canc
                 key: None,
             };
             let (stream, files) = FileStream::new(stream);
-            speak(stream, router, peer, Some(files), head, stop).await;
+            speak(stream, router, peer, Some(files), head, stop)
         }
         Accepted::Tcp(stream, address, Some(acceptor)) => {
             tune(&stream);
             let local = stream.local_addr().ok();
-            match tokio::time::timeout(handshake, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => {
-                    let key = stream
-                        .get_ref()
-                        .1
-                        .peer_certificates()
-                        .and_then(<[_]>::first)
-                        .and_then(key_of)
-                        .map(Arc::from);
-                    let peer = Peer {
-                        channel: Channel::Tls,
-                        address: Some(address),
-                        local,
-                        key,
-                    };
-                    speak(stream, router, peer, None, head, stop).await;
-                }
-                Ok(Err(error)) => {
-                    metrics::counter!("gleaner_tls_handshakes_failed_total", "why" => "refused").increment(1);
-                    tracing::debug!(%address, %error, "TLS handshake failed");
-                }
-                Err(_) => {
-                    metrics::counter!("gleaner_tls_handshakes_failed_total", "why" => "timeout").increment(1);
-                    tracing::debug!(%address, "TLS handshake took too long");
-                }
-            }
+            let shaking = Box::pin(shake_hands(acceptor, stream, address, handshake));
+            let Some(stream) = shaking.await else { return };
+            let (_, session) = stream.get_ref();
+            let key = session.peer_certificates().and_then(<[_]>::first).and_then(key_of);
+            let peer = Peer {
+                channel: Channel::Tls,
+                address: Some(address),
+                local,
+                key: key.map(Arc::from),
+            };
+            speak(stream, router, peer, None, head, stop)
         }
-    }
+    };
+    conversation.await;
 }
 
-async fn speak<S>(
+/// Lets the peer show its key; `None` where it would not, or not in time.
+async fn shake_hands(
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    address: SocketAddr,
+    limit: Duration,
+) -> Option<TlsStream<TcpStream>> {
+    let why = match tokio::time::timeout(limit, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => return Some(stream),
+        Ok(Err(error)) => {
+            tracing::debug!(%address, %error, "TLS handshake failed");
+            "refused"
+        }
+        Err(_) => {
+            tracing::debug!(%address, "TLS handshake took too long");
+            "timeout"
+        }
+    };
+    metrics::counter!("gleaner_tls_handshakes_failed_total", "why" => why).increment(1);
+    None
+}
+
+/// The rest of a connection, on the heap and no larger than it has to be: a thousand nodes wait in it for orders. (An
+/// `async` function would keep room for each of its arguments beside what it makes of them.)
+fn speak<S>(
     stream: S,
     router: Router,
     peer: Peer,
     files: Option<FileQueue>,
     head: Duration,
     stop: CancellationToken,
-) where
+) -> Pin<Box<dyn Future<Output = ()> + Send>>
+where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let from = peer.address;
@@ -263,17 +275,19 @@ async fn speak<S>(
         .max_buf_size(HEAD_BYTES)
         .max_headers(HEAD_FIELDS)
         .serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let mut connection = Box::pin(connection);
+    Box::pin(async move {
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(?from, %error, "connection ended badly");
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(?from, %error, "connection ended badly");
-    }
+    })
 }
 
 /// Small answers at once; peers that were switched off are noticed. None of it is needed for correctness, so a
