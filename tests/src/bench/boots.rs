@@ -171,13 +171,13 @@ fn all_waiting(machines: &mut [Machine], street: &Street<'_>, pid: u32) -> Resul
     let over = AtomicBool::new(false);
     let all = f64::from(MACHINES);
     std::thread::scope(|scope| {
-        for machine in machines {
+        for (machine, first) in machines.iter_mut().zip((1..=BEAT).cycle()) {
             let thread = std::thread::Builder::new().stack_size(STACK);
             let over = &over;
             let waiting = move || {
                 humble();
                 // One that does not is missing among the connections.
-                wait(machine, over)
+                wait(machine, first, over)
             };
             thread
                 .spawn_scoped(scope, waiting)
@@ -200,13 +200,17 @@ fn all_waiting(machines: &mut [Machine], street: &Street<'_>, pid: u32) -> Resul
     })
 }
 
-fn wait(machine: &mut Machine, over: &AtomicBool) -> Result<()> {
+/// `first` spreads them: in a lab no two were switched on at the same moment.
+fn wait(machine: &mut Machine, first: u32, over: &AtomicBool) -> Result<()> {
     let node = machine.node()?;
     let mut speaker = node.beside()?;
-    let mut seen = None;
+    let (mut seen, mut patience) = (None, first);
     while !over.load(Ordering::Relaxed) {
-        seen = Some(node.orders(seen, BEAT)?.revision);
-        speaker.heartbeat()?;
+        let orders = node.orders(seen, patience)?;
+        if seen.replace(orders.revision).is_some() {
+            patience = BEAT;
+            speaker.heartbeat()?;
+        }
     }
     Ok(())
 }

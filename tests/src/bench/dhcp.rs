@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 
 use super::peer::{self, Peer, Unpacked};
 use super::process;
-use super::table::{Limit, Line};
+use super::table::{Limit, Line, middle};
 use crate::artifacts::Artifacts;
 use crate::lab::SERVER;
 use crate::rom::dhcp::{self, Say, Voice};
@@ -104,13 +104,10 @@ pub fn measure(artifacts: &Artifacts) -> Result<Vec<Line>> {
             ("Kea with two threads", rate(&threads)),
             "/s",
         ),
-        cost("DHCP renewal", 1, Limit::AtMost(0.6)),
+        cost("DHCP renewal", 1, Limit::AtMost(0.6)).because(
+            "our log says ten minutes more than clients are told: one that renews as early as here costs no write",
+        ),
     ])
-}
-
-fn middle(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
 }
 
 fn provisioner() -> Result<Both> {
@@ -121,7 +118,7 @@ fn provisioner() -> Result<Both> {
     both(&yard, pid)
 }
 
-/// The peers write no line a packet either.
+/// The peers write no line a packet either, and ask nobody whether an address is used.
 const QUIET: &str = "[log]\nfilter = \"warn\"\n";
 
 fn kea(program: &Unpacked, threads: bool) -> Result<Both> {

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::peer;
 use super::process::{self, megabytes};
-use super::table::{Limit, Line};
+use super::table::{Limit, Line, middle};
 use crate::artifacts::Artifacts;
 use crate::lab::SERVER;
 use crate::made_up;
@@ -32,7 +32,9 @@ const MANY: u32 = 200;
 const SMALL: usize = 1024;
 /// Connections that stay open.
 const OPEN: u32 = 64;
-const FOR: Duration = Duration::from_secs(3);
+const FOR: Duration = Duration::from_secs(2);
+/// Both are measured so many times, in turn; the one in the middle counts.
+const ROUNDS: usize = 5;
 const OUR_PORT: u16 = 8080;
 /// Resident bytes while 200 machines boot.
 const RESIDENT_TARGET: u64 = 64_000_000;
@@ -71,13 +73,19 @@ pub fn measure(artifacts: &Artifacts) -> Result<Vec<Line>> {
     let theirs = ["/initrd", "/vmlinuz", "/loaders/small"];
     // Once unmeasured: from here on both find the files in the kernel's cache.
     one(&yard, nginx.pid(), peer::NGINX_PORT, theirs[0])?;
-    let theirs = all(&yard, nginx.pid(), peer::NGINX_PORT, theirs)?;
-    let ours = all(&yard, pid, OUR_PORT, paths)?;
+    let (mut ours, mut nginxs) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        nginxs.push(all(&yard, nginx.pid(), peer::NGINX_PORT, theirs)?);
+        ours.push(all(&yard, pid, OUR_PORT, paths)?);
+    }
     let per_gigabyte = |speed: &Speed| speed.used * 1000.0 / speed.done;
     let rate = |speed: &Speed| speed.done / speed.took;
     let compare = |what: &str, limit: Limit, of: &dyn Fn(&Measured) -> f64, unit: &str| {
-        Line::beside(what, limit, of(&ours), ("nginx", of(&theirs)), unit)
+        let of = |rounds: &[Measured]| middle(rounds.iter().map(of).collect());
+        Line::beside(what, limit, of(&ours), ("nginx", of(&nginxs)), unit)
     };
+    let highest = |rounds: &[Measured]| rounds.iter().map(|round| round.resident).max().unwrap_or_default();
+    let resident = highest(&ours);
     Ok(vec![
         compare(
             "HTTP, 1 GB to one client",
@@ -101,10 +109,10 @@ pub fn measure(artifacts: &Artifacts) -> Result<Vec<Line>> {
         Line::new(
             "provisioner's memory with 200 boots at once",
             "at most 64 MB",
-            megabytes(ours.resident),
-            ours.resident <= RESIDENT_TARGET,
+            megabytes(resident),
+            resident <= RESIDENT_TARGET,
         )
-        .because(format!("nginx, without its workers: {}", megabytes(theirs.resident))),
+        .because(format!("nginx, without its workers: {}", megabytes(highest(&nginxs)))),
     ])
 }
 

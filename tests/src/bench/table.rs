@@ -81,6 +81,12 @@ impl Line {
     }
 }
 
+/// The figure in the middle: of several rounds on a machine that others use, the one to trust.
+pub fn middle(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
 /// As many digits as say something.
 fn figure(number: f64) -> String {
     match number {

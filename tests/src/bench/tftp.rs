@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use self::client::Wanted;
-use super::table::{Limit, Line};
+use super::table::{Limit, Line, middle};
 use super::{peer, process};
 use crate::artifacts::Artifacts;
 use crate::lab::SERVER;
@@ -28,6 +28,8 @@ const FIRST: Ipv4Addr = Ipv4Addr::new(10, 77, 2, 1);
 const PORT: u16 = 69;
 /// Files and their bytes, sorted by name.
 const FILES: [(&str, usize); 3] = [("large", 4 << 20), ("middle", 1 << 20), ("small", 256 << 10)];
+/// Two servers are measured so many times, in turn; the one in the middle counts.
+const ROUNDS: usize = 3;
 /// How long a peer may take to start.
 const START: Duration = Duration::from_secs(20);
 /// The peers write no line a transfer either.
@@ -70,34 +72,66 @@ impl Speed {
     }
 }
 
+/// A server that is measured, where it runs, and how it is reached.
+struct Contender<'a> {
+    yard: &'a Yard,
+    pid: u32,
+}
+
+impl Contender<'_> {
+    fn serves(&self, crowd: Crowd) -> Result<Speed> {
+        fetch(self.yard, Some(self.pid), PORT, crowd)
+    }
+
+    /// Several rounds, in turn with another one.
+    fn beside(&self, other: &Self, crowd: Crowd, of: fn(Speed) -> f64) -> Result<(f64, f64)> {
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            ours.push(of(self.serves(crowd)?));
+            theirs.push(of(other.serves(crowd)?));
+        }
+        Ok((middle(ours), middle(theirs)))
+    }
+}
+
 /// Measures all and compares.
 pub fn measure(artifacts: &Artifacts) -> Result<Vec<Line>> {
-    let (lockstep, windows, lossy, ones, floors) = ours()?;
-    let dnsmasq = with_peer(
-        |yard, folder| peer::dnsmasq(yard, ("10.77.3.0", "10.77.3.254"), folder),
-        [LOCKSTEP, LOSSY],
+    let mut yard = Yard::dark(PREFIX, &format!("{ALONE}{QUIET}"))?;
+    let ram = ram(&yard)?;
+    yard.lab.start_server()?;
+    yard.server().import(&ram)?;
+    let pid = yard.server().pid().context("the provisioner does not run")?;
+    let ours = Contender { yard: &yard, pid };
+    let other = Yard::dark(PREFIX, ALONE)?;
+    let dnsmasq_runs = peer::dnsmasq(
+        &other,
+        ("10.77.3.0", "10.77.3.254"),
+        &self::ram(&other)?.join("loaders"),
     )?;
+    let dnsmasq = contender(&other, &dnsmasq_runs)?;
+    let another = Yard::dark(PREFIX, ALONE)?;
     let program = peer::find_atftpd(&artifacts.cache)?;
-    let atftpd = with_peer(|yard, folder| peer::atftpd(yard, &program, folder), [WINDOWS, LOSSY])?;
-    let best = dnsmasq[1].took.min(atftpd[1].took);
+    let atftpd_runs = peer::atftpd(&another, &program, &self::ram(&another)?.join("loaders"))?;
+    let atftpd = contender(&another, &atftpd_runs)?;
+    let (lockstep, theirs) = ours.beside(&dnsmasq, LOCKSTEP, Speed::per_gigabyte)?;
     let cost = "s of processor a GB";
-    let mut lines = vec![
-        Line::beside(
-            "TFTP, 200 clients, 1 MB, window 1",
-            Limit::AtMost(1.0),
-            lockstep.per_gigabyte(),
-            ("dnsmasq", dnsmasq[0].per_gigabyte()),
-            cost,
-        ),
-        Line::beside(
-            "TFTP, 200 clients, 1 MB, window 16",
-            Limit::AtMost(0.75),
-            windows.per_gigabyte(),
-            ("atftpd", atftpd[0].per_gigabyte()),
-            cost,
-        ),
-    ];
-    for ((one, floor), window) in ones.iter().zip(floors).zip([16, 64]) {
+    let mut lines = vec![Line::beside(
+        "TFTP, 200 clients, 1 MB, window 1",
+        Limit::AtMost(1.0),
+        lockstep,
+        ("dnsmasq", theirs),
+        cost,
+    )];
+    let (windows, theirs) = ours.beside(&atftpd, WINDOWS, Speed::per_gigabyte)?;
+    lines.push(Line::beside(
+        "TFTP, 200 clients, 1 MB, window 16",
+        Limit::AtMost(0.75),
+        windows,
+        ("atftpd", theirs),
+        cost,
+    ));
+    let ones = [ours.serves(ONE_16)?, ours.serves(ONE_64)?];
+    for ((one, floor), window) in ones.iter().zip(floors(&yard, &ram)?).zip([16, 64]) {
         let what = format!("TFTP, one client, window {window}");
         lines.push(Line::beside(
             &what,
@@ -107,28 +141,15 @@ pub fn measure(artifacts: &Artifacts) -> Result<Vec<Line>> {
             "MB/s",
         ));
     }
+    let best = dnsmasq.serves(LOSSY)?.took.min(atftpd.serves(LOSSY)?.took);
     lines.push(Line::beside(
         "TFTP, 32 clients, 256 KB, 1 % lost both ways",
         Limit::AtMost(0.4),
-        lossy.took,
+        ours.serves(LOSSY)?.took,
         ("the best peer", best),
         "s",
     ));
     Ok(lines)
-}
-
-type Ours = (Speed, Speed, Speed, [Speed; 2], [Speed; 2]);
-
-fn ours() -> Result<Ours> {
-    let mut yard = Yard::dark(PREFIX, &format!("{ALONE}{QUIET}"))?;
-    let ram = ram(&yard)?;
-    yard.lab.start_server()?;
-    yard.server().import(&ram)?;
-    let pid = yard.server().pid().context("the provisioner does not run")?;
-    let run = |crowd| fetch(&yard, Some(pid), PORT, crowd);
-    let (lockstep, windows, lossy) = (run(LOCKSTEP)?, run(WINDOWS)?, run(LOSSY)?);
-    let ones = [run(ONE_16)?, run(ONE_64)?];
-    Ok((lockstep, windows, lossy, ones, floors(&yard, &ram)?))
 }
 
 fn floors(yard: &Yard, ram: &Path) -> Result<[Speed; 2]> {
@@ -146,15 +167,13 @@ fn floors(yard: &Yard, ram: &Path) -> Result<[Speed; 2]> {
     })
 }
 
-fn with_peer(start: impl Fn(&Yard, &Path) -> Result<peer::Peer>, crowds: [Crowd; 2]) -> Result<[Speed; 2]> {
-    let yard = Yard::dark(PREFIX, ALONE)?;
-    let folder = ram(&yard)?.join("loaders");
-    let peer = start(&yard, &folder)?;
+/// A peer, once it serves.
+fn contender<'a>(yard: &'a Yard, peer: &peer::Peer) -> Result<Contender<'a>> {
     until("the peer's first file", START, || {
-        Ok(fetch(&yard, None, PORT, crowd(1, 1, "small", 1, 0.0)).ok().map(drop))
+        Ok(fetch(yard, None, PORT, crowd(1, 1, "small", 1, 0.0)).ok().map(drop))
     })?;
-    let run = |crowd| fetch(&yard, Some(peer.pid()), PORT, crowd);
-    Ok([run(crowds[0])?, run(crowds[1])?])
+    let pid = peer.pid();
+    Ok(Contender { yard, pid })
 }
 
 fn ram(yard: &Yard) -> Result<PathBuf> {
