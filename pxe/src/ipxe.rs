@@ -61,7 +61,7 @@ pub struct LocalDisk {
 /// A way from iPXE to the machine's own disk. None works on every board, and a loader cannot see whether one did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Way {
-    /// iPXE starts the first disk as the firmware would (BIOS).
+    /// iPXE starts the first disk that can be started, as the firmware would (BIOS, which itself looks at one only).
     Sanboot,
     /// A small GRUB finds the disk's own loader (UEFI).
     Chain,

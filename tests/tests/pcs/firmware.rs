@@ -135,13 +135,13 @@ fn an_unknown_uefi_pc_comes_in_when_somebody_presses_the_key() {
 
 #[test]
 #[ignore = "three installations: part of make test-long"]
-fn a_node_starts_from_a_sata_disk_an_nvme_disk_and_a_disk_that_is_not_the_first() {
+fn a_node_starts_from_a_disk_that_is_not_the_first_from_a_sata_disk_and_from_an_nvme_disk() {
     let disk = |name: &str, bus| Disk::new(name, 8 << 30, bus);
     let small = Disk::new("small", 1 << 30, Bus::Sata);
     for (number, firmware, disks) in [
-        (76, Firmware::Bios, vec![disk("sata", Bus::Sata)]),
-        (77, Firmware::Uefi, vec![disk("nvme", Bus::Nvme)]),
-        (78, Firmware::Bios, vec![small, disk("second", Bus::Sata)]),
+        (76, Firmware::Bios, vec![small, disk("second", Bus::Sata)]),
+        (77, Firmware::Bios, vec![disk("sata", Bus::Sata)]),
+        (78, Firmware::Uefi, vec![disk("nvme", Bus::Nvme)]),
     ] {
         let mut journey = Journey::new(EMPTY_DISKS).unwrap();
         let mut pc = journey.pc(Spec::new(firmware, number).disks(disks)).unwrap();
