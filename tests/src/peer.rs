@@ -12,13 +12,13 @@ use nix::fcntl::{Flock, FlockArg};
 use crate::artifacts::Artifacts;
 
 /// Where libraries are in a package.
-const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
+const LIBRARIES: [&str; 2] = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
 
-/// A program with the libraries that came with it.
+/// A program with what came with it.
 #[derive(Clone, Debug)]
 pub struct Program {
     path: PathBuf,
-    libraries: PathBuf,
+    folder: PathBuf,
 }
 
 /// Kea's DHCP server.
@@ -31,6 +31,16 @@ pub fn kea() -> Result<Program> {
         "libldap-2.5-0",
     ];
     Program::unpack("usr/sbin/kea-dhcp4", "kea-dhcp4-server", &libraries)
+}
+
+/// nginx.
+pub fn nginx() -> Result<Program> {
+    Program::unpack("usr/sbin/nginx", "nginx", &[])
+}
+
+/// The advanced TFTP server.
+pub fn atftpd() -> Result<Program> {
+    Program::unpack("usr/sbin/atftpd", "atftpd", &["libwrap0", "libpcre3"])
 }
 
 /// ISC's DHCP relay.
@@ -77,20 +87,10 @@ pub fn atftp() -> Result<Program> {
 impl Program {
     /// The program at `path` of a package, with the packages of its libraries that a small Debian lacks.
     pub(crate) fn unpack(path: &str, package: &str, libraries: &[&str]) -> Result<Self> {
-        let peers = Artifacts::find()?.cache.join("peers");
-        let folder = peers.join(package);
-        std::fs::create_dir_all(&peers).with_context(|| format!("making {}", peers.display()))?;
-        // Several tests may want the same program at once.
-        let lock = File::create(peers.join(format!("{package}.lock"))).context("making a lock")?;
-        let _lock = Flock::lock(lock, FlockArg::LockExclusive)
-            .map_err(|(_, error)| error)
-            .context("waiting for another test")?;
-        if !folder.exists() {
-            fetch(&folder, &[&[package], libraries].concat())?;
-        }
+        let folder = kept(package, |folder| fetch(folder, &[&[package], libraries].concat()))?;
         let program = Self {
             path: folder.join(path),
-            libraries: folder.join(LIBRARIES),
+            folder,
         };
         ensure!(program.path.exists(), "there is no {path} in Debian's {package}");
         Ok(program)
@@ -98,37 +98,63 @@ impl Program {
 
     /// A command that runs it.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(&self.path);
-        command.env("LD_LIBRARY_PATH", &self.libraries);
+        self.lend_libraries(Command::new(&self.path))
+    }
+
+    /// A command that runs it by Debian's Python, with the modules that came with it; another Python may stand earlier
+    /// in the path.
+    pub(crate) fn python(&self) -> Command {
+        let mut command = self.lend_libraries(Command::new("/usr/bin/python3"));
+        command.env("PYTHONPATH", self.folder.join("usr/lib/python3/dist-packages"));
+        command.arg(&self.path);
         command
     }
 
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
+    fn lend_libraries(&self, mut command: Command) -> Command {
+        // Folders that are not there are passed over by the loader.
+        let folders = LIBRARIES.map(|folder| self.folder.join(folder).display().to_string());
+        command.env("LD_LIBRARY_PATH", folders.join(":"));
+        command
     }
+}
+
+/// A folder of the cache, filled the first time. It appears all at once, and several tests may want it at once.
+pub(crate) fn kept(name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    let peers = Artifacts::find()?.cache.join("peers");
+    std::fs::create_dir_all(&peers).with_context(|| format!("making {}", peers.display()))?;
+    let lock = File::create(peers.join(format!("{name}.lock"))).context("making a lock")?;
+    let _lock = Flock::lock(lock, FlockArg::LockExclusive)
+        .map_err(|(_, error)| error)
+        .context("waiting for another test")?;
+    let folder = peers.join(name);
+    if !folder.exists() {
+        let half = folder.with_extension("half");
+        // What an earlier test was cut off from is begun again.
+        let _ = std::fs::remove_dir_all(&half);
+        std::fs::create_dir_all(&half).with_context(|| format!("making {}", half.display()))?;
+        fill(&half)?;
+        std::fs::rename(&half, &folder).with_context(|| format!("keeping {}", folder.display()))?;
+    }
+    Ok(folder)
 }
 
 fn fetch(folder: &Path, packages: &[&str]) -> Result<()> {
-    let half = folder.with_extension("half");
-    // What an earlier test was cut off from is begun again.
-    let _ = std::fs::remove_dir_all(&half);
-    std::fs::create_dir_all(&half).with_context(|| format!("making {}", half.display()))?;
     run(Command::new("apt-get")
         .arg("download")
         .args(packages)
-        .current_dir(&half))?;
-    for entry in std::fs::read_dir(&half).context("reading what was fetched")?.flatten() {
+        .current_dir(folder))?;
+    for entry in std::fs::read_dir(folder).context("reading what was fetched")?.flatten() {
         let file = entry.path();
         if file.extension().is_some_and(|extension| extension == "deb") {
-            run(Command::new("dpkg").arg("-x").arg(&file).arg(&half))?;
+            run(Command::new("dpkg").arg("-x").arg(&file).arg(folder))?;
             std::fs::remove_file(&file).context("removing a package")?;
         }
     }
-    std::fs::rename(&half, folder).with_context(|| format!("keeping {}", folder.display()))
+    Ok(())
 }
 
-fn run(command: &mut Command) -> Result<()> {
+/// Runs a program to its end; fails with its complaint if it failed.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
     let output = command
         .stdin(Stdio::null())
         .output()

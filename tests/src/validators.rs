@@ -2,15 +2,12 @@
 //! The programs that judge answer files: the installers' own checkers, out of Debian's and Python's packages. They are
 //! unpacked into the cache and never installed; cloud-init, installed, would take this machine over at its next start.
 
-use std::fs::File;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
-use nix::fcntl::{Flock, FlockArg};
+use anyhow::Result;
 
-use crate::artifacts::Artifacts;
-use crate::peer::Program;
+use crate::peer::{self, Program};
 
 /// The checker of Anaconda's files. No release of Debian has it.
 const PYKICKSTART: &str = "pykickstart==3.78";
@@ -54,22 +51,8 @@ pub fn cloud_init(file: &Path) -> Result<Command> {
         "libyaml-0-2",
     ];
     let program = Program::unpack("usr/bin/cloud-init", "cloud-init", &modules)?;
-    // Debian's modules are made for Debian's Python, not for another that stands earlier in the path.
-    let mut command = program.command();
-    let found = command
-        .get_envs()
-        .find(|(name, _)| *name == "LD_LIBRARY_PATH")
-        .and_then(|(_, value)| value);
-    let libraries = found.context("finding the libraries")?.to_owned();
-    command = Command::new("/usr/bin/python3");
-    let root = program
-        .path()
-        .ancestors()
-        .nth(3)
-        .context("finding the unpacked packages")?;
-    command.env("LD_LIBRARY_PATH", libraries);
-    command.env("PYTHONPATH", root.join("usr/lib/python3/dist-packages"));
-    command.arg(program.path()).args(["schema", "--config-file"]).arg(file);
+    let mut command = program.python();
+    command.args(["schema", "--config-file"]).arg(file);
     Ok(command)
 }
 
@@ -87,16 +70,7 @@ pub fn netplan(root: &Path) -> Result<Command> {
 
 /// Checks a kickstart file for a release: `RHEL9`, `F43`.
 pub fn ksvalidator(release: &str, file: &Path) -> Result<Command> {
-    let peers = Artifacts::find()?.cache.join("peers");
-    let folder = peers.join(PYKICKSTART);
-    std::fs::create_dir_all(&peers).with_context(|| format!("making {}", peers.display()))?;
-    let lock = File::create(peers.join("pykickstart.lock")).context("making a lock")?;
-    let _lock = Flock::lock(lock, FlockArg::LockExclusive)
-        .map_err(|(_, error)| error)
-        .context("waiting for another test")?;
-    if !folder.exists() {
-        let half = folder.with_extension("half");
-        let _ = std::fs::remove_dir_all(&half);
+    let folder = peer::kept(PYKICKSTART, |folder| {
         let mut pip = Command::new("/usr/bin/python3");
         pip.args([
             "-m",
@@ -107,11 +81,8 @@ pub fn ksvalidator(release: &str, file: &Path) -> Result<Command> {
             "--no-compile",
             "--target",
         ]);
-        let output = pip.arg(&half).arg(PYKICKSTART).output().context("running pip")?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{pip:?} failed: {}", said.trim());
-        std::fs::rename(&half, &folder).with_context(|| format!("keeping {}", folder.display()))?;
-    }
+        peer::run(pip.arg(folder).arg(PYKICKSTART))
+    })?;
     let mut command = Command::new("/usr/bin/python3");
     command
         .env("PYTHONPATH", &folder)

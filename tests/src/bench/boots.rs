@@ -14,7 +14,6 @@ use anyhow::{Context, Result};
 
 use super::table::Line;
 use super::{peer, process};
-use crate::artifacts::Artifacts;
 use crate::machine::{Machine, Step};
 use crate::rom::{self, Kind, Rom};
 use crate::server::{ALONE, EVERYBODY, Street, Yard};
@@ -50,7 +49,7 @@ struct Outcome {
 }
 
 /// Measures the thousand.
-pub fn measure(artifacts: &Artifacts) -> Result<Vec<Line>> {
+pub fn measure() -> Result<Vec<Line>> {
     let mut yard = Yard::dark(PREFIX, &format!("{ALONE}{EVERYBODY}"))?;
     yard.lab.start_server()?;
     yard.import_images()?;
@@ -126,7 +125,7 @@ pub fn measure(artifacts: &Artifacts) -> Result<Vec<Line>> {
         )));
         Ok(())
     })?;
-    lines.extend(burst(&mut yard, artifacts, &addresses)?);
+    lines.extend(burst(&mut yard, &addresses)?);
     Ok(lines)
 }
 
@@ -289,7 +288,7 @@ fn life(machine: &mut Machine, begin: Instant) -> Outcome {
 
 /// Only the script, asked for by a thousand at one moment, beside a static file of nginx. They ask from the addresses
 /// that they have: more of them would overflow the kernel's table of neighbours (`gc_thresh3`, 1,024).
-fn burst(yard: &mut Yard, artifacts: &Artifacts, addresses: &[Ipv4Addr]) -> Result<Vec<Line>> {
+fn burst(yard: &mut Yard, addresses: &[Ipv4Addr]) -> Result<Vec<Line>> {
     let folder = yard.lab.folder().join("static");
     std::fs::create_dir_all(&folder).context("making a folder")?;
     let script = format!(
@@ -303,7 +302,7 @@ fn burst(yard: &mut Yard, artifacts: &Artifacts, addresses: &[Ipv4Addr]) -> Resu
         let mac = Rom::new(Kind::BiosIpxe, number).mac_text().replace(':', "-");
         format!("http://10.77.0.1:8080/boot/ipxe?mac={mac}")
     })?;
-    let theirs = peer::find_nginx(&artifacts.cache).and_then(|program| {
+    let theirs = crate::peer::nginx().and_then(|program| {
         let _peer = peer::nginx(yard, &program, &folder)?;
         scripts(yard, addresses, |_| {
             format!("http://10.77.0.1:{}/script", peer::NGINX_PORT)

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::peer::{self, Peer, Unpacked};
+use super::peer::{self, Peer};
 use super::process;
 use super::table::{Limit, Line, middle};
-use crate::artifacts::Artifacts;
 use crate::lab::SERVER;
+use crate::peer::Program;
 use crate::rom::dhcp::{self, Say, Voice};
 use crate::rom::{Kind, Rom};
 use crate::server::{ALONE, Yard};
@@ -74,8 +74,8 @@ impl Load {
 type Both = [Load; 2];
 
 /// Measures both and compares.
-pub fn measure(artifacts: &Artifacts) -> Result<Vec<Line>> {
-    let program = peer::find_kea(&artifacts.cache)?;
+pub fn measure() -> Result<Vec<Line>> {
+    let program = crate::peer::kea()?;
     let (mut ours, mut single, mut threads) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         ours.push(provisioner()?);
@@ -121,7 +121,7 @@ fn provisioner() -> Result<Both> {
 /// The peers write no line a packet either, and ask nobody whether an address is used.
 const QUIET: &str = "[log]\nfilter = \"warn\"\n";
 
-fn kea(program: &Unpacked, threads: bool) -> Result<Both> {
+fn kea(program: &Program, threads: bool) -> Result<Both> {
     let yard = Yard::dark(PREFIX, ALONE)?;
     let peer: Peer = peer::kea(&yard, program, NETWORK, POOL, threads)?;
     both(&yard, peer.pid())

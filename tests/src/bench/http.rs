@@ -12,7 +12,6 @@ use anyhow::{Context, Result, ensure};
 use super::peer;
 use super::process::{self, megabytes};
 use super::table::{Limit, Line, middle};
-use crate::artifacts::Artifacts;
 use crate::lab::SERVER;
 use crate::made_up;
 use crate::rom;
@@ -60,7 +59,7 @@ struct Measured {
 }
 
 /// Measures both and compares.
-pub fn measure(artifacts: &Artifacts) -> Result<Vec<Line>> {
+pub fn measure() -> Result<Vec<Line>> {
     let mut yard = Yard::dark(PREFIX, &format!("{ALONE}{QUIET}"))?;
     let place = yard.lab.folder().to_owned();
     let ram = made_up::ram_with(&place, "1", &yard.signature, [LARGE, KERNEL], &[("small", SMALL)])?;
@@ -68,7 +67,7 @@ pub fn measure(artifacts: &Artifacts) -> Result<Vec<Line>> {
     yard.server().import(&ram)?;
     let pid = yard.server().pid().context("the provisioner does not run")?;
     let paths = ["/ram/1/initrd", "/ram/1/vmlinuz", "/loaders/small"];
-    let program = peer::find_nginx(&artifacts.cache)?;
+    let program = crate::peer::nginx()?;
     let nginx = peer::nginx(&yard, &program, &ram)?;
     let theirs = ["/initrd", "/vmlinuz", "/loaders/small"];
     // Once unmeasured: from here on both find the files in the kernel's cache.

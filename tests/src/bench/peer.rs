@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The peers: programs that people already run for this, started where the provisioner would be.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use crate::lab::{BRIDGE, SERVER};
+use crate::peer::Program;
 use crate::rom;
 use crate::server::Yard;
 use crate::wait::until;
@@ -72,7 +73,7 @@ pub fn dnsmasq(yard: &Yard, pool: (&str, &str), tftp: &Path) -> Result<Peer> {
 }
 
 /// nginx with a folder of files and two workers.
-pub fn nginx(yard: &Yard, program: &Unpacked, files: &Path) -> Result<Peer> {
+pub fn nginx(yard: &Yard, program: &Program, files: &Path) -> Result<Peer> {
     let place = yard.lab.folder().join("nginx");
     std::fs::create_dir_all(&place).context("making nginx's folder")?;
     let config = place.join("nginx.conf");
@@ -110,76 +111,8 @@ fn log(place: &Path) -> String {
     std::fs::read_to_string(place.join("error.log")).unwrap_or_default()
 }
 
-/// A program of Debian's, unpacked into the cache and not installed, with the folders of its libraries.
-#[derive(Clone, Debug)]
-pub struct Unpacked {
-    program: PathBuf,
-    root: PathBuf,
-}
-
-impl Unpacked {
-    fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
-        let folders = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"].map(|folder| self.root.join(folder));
-        // Folders that are not there are passed over by the loader.
-        let libraries = folders.map(|folder| folder.display().to_string()).join(":");
-        command.env("LD_LIBRARY_PATH", libraries);
-        command
-    }
-}
-
-/// nginx.
-pub fn find_nginx(cache: &Path) -> Result<Unpacked> {
-    unpacked(cache, "nginx", "usr/sbin/nginx", &["nginx"])
-}
-
-/// Kea's server, with what it needs of libraries that a small Debian does not have.
-pub fn find_kea(cache: &Path) -> Result<Unpacked> {
-    let packages = [
-        "kea-dhcp4-server",
-        "kea-common",
-        "liblog4cplus-2.0.5",
-        "libmariadb3",
-        "libpq5",
-    ];
-    unpacked(cache, "kea", "usr/sbin/kea-dhcp4", &packages)
-}
-
-/// atftpd.
-pub fn find_atftpd(cache: &Path) -> Result<Unpacked> {
-    unpacked(cache, "atftpd", "usr/sbin/atftpd", &["atftpd", "libwrap0", "libpcre3"])
-}
-
-fn unpacked(cache: &Path, name: &str, program: &str, packages: &[&str]) -> Result<Unpacked> {
-    let root = cache.join("bench").join(name);
-    let unpacked = Unpacked {
-        program: root.join(program),
-        root,
-    };
-    let whole = unpacked.root.join("whole");
-    if whole.exists() {
-        return Ok(unpacked);
-    }
-    std::fs::create_dir_all(&unpacked.root).with_context(|| format!("making a folder for {name}"))?;
-    run(Command::new("apt-get")
-        .arg("download")
-        .args(packages)
-        .current_dir(&unpacked.root))?;
-    for entry in std::fs::read_dir(&unpacked.root)
-        .context("looking for the packages")?
-        .flatten()
-    {
-        if entry.path().extension().is_some_and(|kind| kind == "deb") {
-            run(Command::new("dpkg").arg("-x").arg(entry.path()).arg(&unpacked.root))?;
-        }
-    }
-    ensure!(unpacked.program.exists(), "there is no {program} in {packages:?}");
-    std::fs::write(whole, "").context("taking note that all is unpacked")?;
-    Ok(unpacked)
-}
-
 /// Kea with the same pool as the provisioner, its leases in a file, as it comes: with two threads or without.
-pub fn kea(yard: &Yard, program: &Unpacked, network: &str, pool: &str, threads: bool) -> Result<Peer> {
+pub fn kea(yard: &Yard, program: &Program, network: &str, pool: &str, threads: bool) -> Result<Peer> {
     let place = yard.lab.folder().join("kea");
     std::fs::create_dir_all(place.join("run")).context("making Kea's folder")?;
     let config = json!({ "Dhcp4": {
@@ -210,7 +143,7 @@ pub fn kea(yard: &Yard, program: &Unpacked, network: &str, pool: &str, threads: 
 }
 
 /// atftpd with a folder of files.
-pub fn atftpd(yard: &Yard, program: &Unpacked, files: &Path) -> Result<Peer> {
+pub fn atftpd(yard: &Yard, program: &Program, files: &Path) -> Result<Peer> {
     let mut command = program.command();
     command.args([
         "--daemon",
@@ -225,17 +158,6 @@ pub fn atftpd(yard: &Yard, program: &Unpacked, files: &Path) -> Result<Peer> {
     Ok(Peer(
         yard.lab.space().spawn(quiet(&mut command)).context("starting atftpd")?,
     ))
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("running {command:?}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    bail!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr).trim())
 }
 
 fn quiet(command: &mut Command) -> &mut Command {

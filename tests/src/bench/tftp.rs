@@ -15,7 +15,6 @@ use anyhow::{Context, Result};
 use self::client::Wanted;
 use super::table::{Limit, Line, middle};
 use super::{peer, process};
-use crate::artifacts::Artifacts;
 use crate::lab::SERVER;
 use crate::made_up;
 use crate::server::{ALONE, Yard};
@@ -95,7 +94,7 @@ impl Contender<'_> {
 }
 
 /// Measures all and compares.
-pub fn measure(artifacts: &Artifacts) -> Result<Vec<Line>> {
+pub fn measure() -> Result<Vec<Line>> {
     let mut yard = Yard::dark(PREFIX, &format!("{ALONE}{QUIET}"))?;
     let ram = ram(&yard)?;
     yard.lab.start_server()?;
@@ -110,7 +109,7 @@ pub fn measure(artifacts: &Artifacts) -> Result<Vec<Line>> {
     )?;
     let dnsmasq = contender(&other, &dnsmasq_runs)?;
     let another = Yard::dark(PREFIX, ALONE)?;
-    let program = peer::find_atftpd(&artifacts.cache)?;
+    let program = crate::peer::atftpd()?;
     let atftpd_runs = peer::atftpd(&another, &program, &self::ram(&another)?.join("loaders"))?;
     let atftpd = contender(&another, &atftpd_runs)?;
     let (lockstep, theirs) = ours.beside(&dnsmasq, LOCKSTEP, Speed::per_gigabyte)?;

@@ -28,10 +28,10 @@ fn main() -> Result<()> {
             Err(error) => lines.push(Line::missing(name, "", format!("{error:#}"))),
         }
     };
-    section("boots", &|| boots::measure(&artifacts));
-    section("dhcp", &|| dhcp::measure(&artifacts));
-    section("tftp", &|| tftp::measure(&artifacts));
-    section("http", &|| http::measure(&artifacts));
+    section("boots", &boots::measure);
+    section("dhcp", &dhcp::measure);
+    section("tftp", &tftp::measure);
+    section("http", &http::measure);
     section("node-init", &|| node_init::measure(&artifacts));
     section("wire-size", &|| wire_size::measure(&artifacts));
     section("write", &|| write::measure(&artifacts));
