@@ -3,6 +3,8 @@
 //!
 //! DHCP, TFTP and HTTP carry its answer and never second-guess it, however often firmware asks.
 
+use pxe::ipxe::Unfit;
+
 use crate::enrol::Admission;
 use crate::lifecycle::State;
 
@@ -24,9 +26,23 @@ pub enum Boot {
     },
 }
 
+/// Seconds after which a stopped machine asks again: soon enough that nobody waits for it, seldom enough that a
+/// thousand of them are no load.
+pub(crate) const ASK_AGAIN: u32 = 30;
+/// Seconds after which an unknown machine goes on to its own disk: long enough to read a line and reach for a key, too
+/// short for the owner of a stray PC to mind.
+pub(crate) const TO_DISK: u32 = 10;
+/// Lines of a reason on a text screen of 25 lines.
+pub(crate) const WHY_LINES: usize = 8;
+
 /// What the screen of a machine says that can never be a node.
 pub const TOO_OLD: &str = "its processor is a 32-bit one, and a node needs 64 bits (most PCs since 2005 have them): \
     it cannot become a node. Take its cable out, or start it from its own disk.";
+
+/// What the screen says where the site's own words cannot stand in a script.
+pub(crate) fn unfit(unfit: &Unfit) -> String {
+    format!("the boot script could not be made ({unfit}); look at the server's ram_kernel_args")
+}
 
 impl Boot {
     /// One word, for the record and the counter.

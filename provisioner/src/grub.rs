@@ -10,8 +10,7 @@ use pxe::grub::{Ask, Asked, Discover, LocalDisk, Stop};
 use pxe::ipxe::{Text, Unfit, Way, Word};
 
 use crate::app::{App, Choice, Who};
-use crate::boot::{Boot, TOO_OLD};
-use crate::http::boot::{ASK_AGAIN, TO_DISK, WHY_LINES};
+use crate::boot::{self, ASK_AGAIN, Boot, TO_DISK, TOO_OLD, WHY_LINES};
 
 /// The script of who asks, from one address at another, which is ours. Takes note of the question, and waits for the
 /// disk where it lets a machine in.
@@ -32,10 +31,9 @@ pub fn script(app: &App, asked: &Asked<'_>, (from, at): (Ipv4Addr, Ipv4Addr), no
         mac,
         at,
     };
-    let (decision, script) = place.render(app, &boot).unwrap_or_else(|unfit| {
-        let why = format!("the boot script could not be made ({unfit}); look at the server's ram_kernel_args");
-        ("stop", place.stop(&why))
-    });
+    let (decision, script) = place
+        .render(app, &boot)
+        .unwrap_or_else(|unfit| ("stop", place.stop(&boot::unfit(&unfit))));
     metrics::counter!("gleaner_boot_scripts_total", "decision" => decision).increment(1);
     let secure_boot = asked.secure_boot;
     tracing::info!(machine, decision, secure_boot, "boot script for GRUB");

@@ -16,16 +16,7 @@ use super::listener::Peer;
 use super::problem::{Fault, Kind};
 use super::{Web, blocking, now};
 use crate::app::{App, Choice, Who};
-use crate::boot::{Boot, TOO_OLD};
-
-/// Seconds after which a stopped machine asks again: soon enough that nobody waits for it, seldom enough that a
-/// thousand of them are no load.
-pub(crate) const ASK_AGAIN: u32 = 30;
-/// Seconds after which an unknown machine goes on to its own disk: long enough to read a line and reach for a key, too
-/// short for the owner of a stray PC to mind.
-pub(crate) const TO_DISK: u32 = 10;
-/// Lines of a reason on a text screen of 25 lines.
-pub(crate) const WHY_LINES: usize = 8;
+use crate::boot::{self, ASK_AGAIN, Boot, TO_DISK, TOO_OLD, WHY_LINES};
 
 /// What a boot script says of a processor that has no 64-bit mode.
 const PROCESSOR_OF_32_BITS: &str = "32-bit";
@@ -55,31 +46,32 @@ pub(super) async fn script(
     let local = peer
         .local
         .ok_or_else(|| Fault::new(Kind::BadRequest, "boot scripts are given out over TCP only"))?;
-    let std::net::IpAddr::V4(address) = local.ip().to_canonical() else {
-        return Err(Fault::new(
-            Kind::BadRequest,
-            "boot scripts are given out over IPv4 only",
-        ));
-    };
+    let address = peer
+        .local_ipv4()
+        .ok_or_else(|| Fault::new(Kind::BadRequest, "boot scripts are given out over IPv4 only"))?;
     // A card that iPXE cannot name is still a machine that wants to boot: it is an unknown one.
     let mac = asked
         .mac
         .as_deref()
         .and_then(|text| text.parse::<Mac>().ok())
         .filter(|mac| mac.is_card());
-    let uuid = asked.uuid.as_deref().filter(|uuid| is_uuid(uuid));
-    let from = match peer.address.map(|peer| peer.ip().to_canonical()) {
-        Some(std::net::IpAddr::V4(from)) => Some(from),
-        _ => None,
+    let uuid = asked.uuid.filter(|uuid| is_uuid(uuid));
+    let choice = asked.choice.as_deref().and_then(Choice::from_word);
+    let processor_of_32_bits = asked.processor.as_deref() == Some(PROCESSOR_OF_32_BITS);
+    let (from, its_uuid) = (peer.ipv4(), uuid.clone());
+    // Letting a machine in waits for the disk.
+    let decide = move |app: &App| {
+        let who = Who {
+            mac,
+            uuid: its_uuid.as_deref(),
+            from,
+            choice,
+            processor_of_32_bits,
+        };
+        Ok(app.boot(&who, now()))
     };
-    let who = Who {
-        mac,
-        uuid,
-        from,
-        choice: asked.choice.as_deref().and_then(Choice::from_word),
-        processor_of_32_bits: asked.processor.as_deref() == Some(PROCESSOR_OF_32_BITS),
-    };
-    let boot = decide(&web, who).await?;
+    let boot = blocking(&web.app, decide).await?;
+    let uuid = uuid.as_deref();
     let server = Server {
         address,
         http_port: local.port(),
@@ -92,36 +84,20 @@ pub(super) async fn script(
         uuid,
         api_port: web.api_port,
     };
-    let (decision, script) = render(&web, &boot, &place).unwrap_or_else(|unfit| {
-        let why = format!("the boot script could not be made ({unfit}); look at the server's ram_kernel_args");
-        ("stop", place.stop(&why))
-    });
+    let (decision, script) =
+        render(&web, &boot, &place).unwrap_or_else(|unfit| ("stop", place.stop(&boot::unfit(&unfit))));
     metrics::counter!("gleaner_boot_scripts_total", "decision" => decision).increment(1);
     tracing::info!(machine, decision, "boot script");
-    Ok((
-        [
-            (header::CONTENT_TYPE, "text/plain; charset=us-ascii"),
-            (header::CACHE_CONTROL, "no-store"),
-        ],
-        script,
-    )
-        .into_response())
+    Ok(as_script(script))
 }
 
-/// Letting a machine in waits for the disk.
-async fn decide(web: &Web, who: Who<'_>) -> Result<Boot, Fault> {
-    let uuid = who.uuid.map(str::to_owned);
-    let decide = move |app: &App| {
-        let who = Who {
-            uuid: uuid.as_deref(),
-            mac: who.mac,
-            from: who.from,
-            choice: who.choice,
-            processor_of_32_bits: who.processor_of_32_bits,
-        };
-        Ok(app.boot(&who, now()))
-    };
-    blocking(&web.app, decide).await
+/// A script as it is sent: as of now, and in the letters that loaders show.
+pub(super) fn as_script(text: String) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain; charset=us-ascii"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (headers, text).into_response()
 }
 
 /// Where the script is read, and by whom.
@@ -167,23 +143,20 @@ impl Place<'_> {
 }
 
 fn render(web: &Web, boot: &Boot, place: &Place<'_>) -> Result<(&'static str, String), Unfit> {
-    match boot {
+    let script = match boot {
         Boot::LocalDisk => {
             let local_grub = Word::new(place.server.loader_url(bootfile::LOCAL_GRUB))?;
             let (bios, uefi) = web.app.ways(place.mac);
-            Ok((
-                "local-disk",
-                LocalDisk {
-                    machine: place.machine.clone(),
-                    local_grub,
-                    bios,
-                    uefi,
-                }
-                .render(),
-            ))
+            let script = LocalDisk {
+                machine: place.machine.clone(),
+                local_grub,
+                bios,
+                uefi,
+            };
+            script.render()
         }
-        Boot::Stop { why } => Ok(("stop", place.stop(why))),
-        Boot::TooOld => Ok(("too-old", place.stop(TOO_OLD))),
+        Boot::Stop { why } => place.stop(why),
+        Boot::TooOld => place.stop(TOO_OLD),
         Boot::Ask => {
             let script = place.script();
             let ask = Ask {
@@ -193,7 +166,7 @@ fn render(web: &Web, boot: &Boot, place: &Place<'_>) -> Result<(&'static str, St
                 disk: Word::new(format!("{script}&choice=disk"))?,
                 join: Word::new(format!("{script}&choice=enrol"))?,
             };
-            Ok(("ask", ask.render()))
+            ask.render()
         }
         Boot::Discover => match web.app.images.ram() {
             Ok(ram) => {
@@ -207,12 +180,13 @@ fn render(web: &Web, boot: &Boot, place: &Place<'_>) -> Result<(&'static str, St
                     arguments: Word::several(&web.app.ram_arguments(place.server.address, place.api_port))?,
                     script: Word::new(place.script())?,
                 };
-                Ok(("discover", script.render()))
+                script.render()
             }
             // It was there when the decision was made: it is being replaced.
-            Err(why) => Ok(("stop", place.stop(&why))),
+            Err(why) => return Ok(("stop", place.stop(&why))),
         },
-    }
+    };
+    Ok((boot.word(), script))
 }
 
 /// 8-4-4-4-12 hex digits: nothing else is looked up or put into a script.

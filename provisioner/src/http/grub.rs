@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Boot scripts for a GRUB that came by the HTTP of its firmware: it asks for everything that way.
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use axum::Extension;
 use axum::extract::State;
-use axum::http::{Uri, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::Uri;
+use axum::response::Response;
 use pxe::grub;
 
+use super::boot::as_script;
 use super::listener::Peer;
 use super::problem::{Fault, Kind};
 use super::{Web, blocking, now};
@@ -34,7 +33,7 @@ pub(super) async fn script(
     Extension(peer): Extension<Peer>,
     uri: Uri,
 ) -> Result<Response, Fault> {
-    let (Some(from), Some(at)) = (v4(peer.address), v4(peer.local)) else {
+    let (Some(from), Some(at)) = (peer.ipv4(), peer.local_ipv4()) else {
         return Err(Fault::new(
             Kind::BadRequest,
             "boot scripts are given out over IPv4 only",
@@ -47,19 +46,4 @@ pub(super) async fn script(
         Ok(crate::grub::script(app, &asked, (from, at), now()))
     };
     blocking(&web.app, script).await.map(as_script)
-}
-
-fn as_script(text: String) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, "text/plain; charset=us-ascii"),
-        (header::CACHE_CONTROL, "no-store"),
-    ];
-    (headers, text).into_response()
-}
-
-fn v4(address: Option<std::net::SocketAddr>) -> Option<Ipv4Addr> {
-    match address?.ip().to_canonical() {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
-    }
 }

@@ -2,7 +2,6 @@
 //! Files for machines: loaders, the RAM environment, node images. Names come from the store, never from the path.
 
 use std::fs::File;
-use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -136,7 +135,7 @@ pub(super) async fn image(
 /// Takes note of who fetches what; a question for the size is none.
 fn note(web: &Web, peer: &Peer, method: &Method, what: Fetched<'_>) {
     if *method == Method::GET
-        && let Some(IpAddr::V4(from)) = peer.address.map(|peer| peer.ip().to_canonical())
+        && let Some(from) = peer.ipv4()
     {
         web.app.fetched_by_http(from, what, now());
     }

@@ -6,7 +6,7 @@
 //! of a head, connections per address and in total. HTTP/2 is left out on purpose: no client of ours needs it.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,6 +75,25 @@ pub struct Peer {
     /// SHA-256 of the `SubjectPublicKeyInfo` of the client's certificate, hex: the handshake has proved that the
     /// peer holds the key.
     pub key: Option<Arc<str>>,
+}
+
+impl Peer {
+    /// Its IPv4 address, where it has one.
+    pub fn ipv4(&self) -> Option<Ipv4Addr> {
+        ipv4(self.address)
+    }
+
+    /// Our IPv4 address, as the peer reached it.
+    pub fn local_ipv4(&self) -> Option<Ipv4Addr> {
+        ipv4(self.local)
+    }
+}
+
+fn ipv4(address: Option<SocketAddr>) -> Option<Ipv4Addr> {
+    match address?.ip().to_canonical() {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    }
 }
 
 /// A bound socket and what is spoken on it.
