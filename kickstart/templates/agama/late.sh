@@ -1,7 +1,2 @@
 #!/bin/sh
-LOGS=/var/log/YaST2/y2log
-{% include "common/report.sh" %}
-(umask 077 && curl -fsS --retry 5 --retry-connrefused -o /root/gleaner-late.sh {{ answers ~ "/target.sh" }}) ||
-    fail "late step: target.sh could not be fetched"
-sh /root/gleaner-late.sh || exit 1
-rm -f /root/gleaner-late.sh
+{% include "common/suse-late.sh" %}
