@@ -3,7 +3,7 @@
 //! docs/families.md says how one is added.
 
 use minijinja::value::Value;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::network::{self, Devices};
 use crate::site::{Site, Stage};
@@ -51,7 +51,7 @@ pub struct Os {
 }
 
 /// What installs packages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Packages {
     /// Debian's.
@@ -107,6 +107,20 @@ pub fn all() -> impl Iterator<Item = &'static Os> {
 /// The system of this name.
 pub fn named(name: &str) -> Option<&'static Os> {
     all().find(|os| os.name == name)
+}
+
+impl Packages {
+    /// All.
+    pub const ALL: [Self; 3] = [Self::Apt, Self::Dnf, Self::Zypper];
+
+    /// Its name.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Apt => "apt",
+            Self::Dnf => "dnf",
+            Self::Zypper => "zypper",
+        }
+    }
 }
 
 impl Family {

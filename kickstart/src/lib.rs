@@ -2,6 +2,8 @@
 //! Answer files of unattended installers: one typed specification of a machine in, the files of its distribution's own
 //! installer out, and how that installer is told where they are.
 //!
+//! What a machine serves as is a [role](roles), the same for installers and for images.
+//!
 //! Pure: no socket, no file, no clock. Templates come in as text.
 //!
 //! ```text
@@ -23,6 +25,7 @@ mod goldens;
 mod network;
 #[cfg(test)]
 mod properties;
+pub mod roles;
 pub mod samples;
 pub mod site;
 pub mod spec;

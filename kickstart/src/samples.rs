@@ -6,7 +6,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::site::{Hooks, NodeInit, Site};
+use crate::site::{Hooks, NodeInit, Program, Site};
 use crate::spec::{
     Address, BondMode, Checked, DiskRule, File, Firmware, Format, Layout, Network, Repository, Role, Spec, Storage,
     Swap, Uplink, User,
@@ -50,14 +50,23 @@ fn made_up_site() -> Result<Site, Unfit> {
             webhook: Url::new("http://10.77.0.1:8080/install/4f1c/webhook")?,
         },
         node_init: NodeInit {
-            url: Url::new("http://10.77.0.1:8080/install/4f1c/node-init")?,
-            sha256: Sha256::new("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")?,
-            path: FilePath::new("/usr/local/sbin/node-init")?,
+            programs: vec![
+                Program {
+                    url: Url::new("http://10.77.0.1:8080/programs/9f86/node-init")?,
+                    sha256: Sha256::new("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")?,
+                    path: FilePath::new("/usr/sbin/node-init")?,
+                },
+                Program {
+                    url: Url::new("http://10.77.0.1:8080/programs/60303/node-init-libvirt")?,
+                    sha256: Sha256::new("60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752")?,
+                    path: FilePath::new("/usr/libexec/node-init-libvirt")?,
+                },
+            ],
             files: vec![File {
                 path: FilePath::new("/etc/systemd/system/node-init.service")?,
                 executable: false,
                 private: false,
-                contents: Contents::new("[Service]\nExecStart=/usr/local/sbin/node-init\n")?,
+                contents: Contents::new("[Service]\nExecStart=/usr/sbin/node-init serve\n")?,
             }],
             units: vec![UnitName::new("node-init.service")?],
         },

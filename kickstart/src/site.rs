@@ -48,20 +48,28 @@ pub enum Stage {
     Done,
 }
 
-/// The program that makes a machine a node, and all that it needs.
+/// What makes a machine a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeInit {
+    /// Its programs.
+    pub programs: Vec<Program>,
+    /// Their units and their configuration.
+    pub files: Vec<File>,
+    /// The units that start them.
+    pub units: Vec<UnitName>,
+}
+
+/// A program that the late step fetches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Program {
     /// Where it is fetched from.
     pub url: Url,
     /// What must arrive.
     pub sha256: Sha256,
     /// Where it goes.
     pub path: FilePath,
-    /// Its unit and its configuration.
-    pub files: Vec<File>,
-    /// The units that start it.
-    pub units: Vec<UnitName>,
 }
 
 impl Stage {

@@ -77,7 +77,11 @@ impl Templates {
             .collect()
     }
 
-    fn compile(sources: BTreeMap<String, Cow<'static, str>>, overridden: Vec<String>) -> Result<Self, Broken> {
+    /// Compiles a set of sources, by path.
+    pub(crate) fn compile(
+        sources: BTreeMap<String, Cow<'static, str>>,
+        overridden: Vec<String>,
+    ) -> Result<Self, Broken> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_fuel(Some(FUEL));

@@ -73,13 +73,15 @@ step="second EFI system partition"
 {% endif %}
 
 step="node-init"
-program={{ site.node_init.path }}
+{% for program in site.node_init.programs %}
+program={{ program.path }}
 mkdir -p "$(dirname "$program")"
-curl -fsS --retry 5 --retry-connrefused -o "$program.new" {{ site.node_init.url }}
-echo {{ site.node_init.sha256 }} " $program.new" | sha256sum -c -
+curl -fsS --retry 5 --retry-connrefused -o "$program.new" {{ program.url }}
+echo {{ program.sha256 }} " $program.new" | sha256sum -c -
 chmod 0755 "$program.new"
 mv -f "$program.new" "$program"
 label "$program"
+{% endfor %}
 {% for file in site.node_init.files %}
 {% include "common/file.sh" %}
 {% endfor %}

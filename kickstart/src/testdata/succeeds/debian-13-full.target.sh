@@ -109,14 +109,21 @@ put /etc/initramfs-tools/conf.d/resume 0644 UkVTVU1FPW5vbmUK
 update-initramfs -u
 
 step="node-init"
-program=/usr/local/sbin/node-init
+program=/usr/sbin/node-init
 mkdir -p "$(dirname "$program")"
-curl -fsS --retry 5 --retry-connrefused -o "$program.new" http://10.77.0.1:8080/install/4f1c/node-init
+curl -fsS --retry 5 --retry-connrefused -o "$program.new" http://10.77.0.1:8080/programs/9f86/node-init
 echo 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 " $program.new" | sha256sum -c -
 chmod 0755 "$program.new"
 mv -f "$program.new" "$program"
 label "$program"
-put /etc/systemd/system/node-init.service 0644 W1NlcnZpY2VdCkV4ZWNTdGFydD0vdXNyL2xvY2FsL3NiaW4vbm9kZS1pbml0Cg==
+program=/usr/libexec/node-init-libvirt
+mkdir -p "$(dirname "$program")"
+curl -fsS --retry 5 --retry-connrefused -o "$program.new" http://10.77.0.1:8080/programs/60303/node-init-libvirt
+echo 60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752 " $program.new" | sha256sum -c -
+chmod 0755 "$program.new"
+mv -f "$program.new" "$program"
+label "$program"
+put /etc/systemd/system/node-init.service 0644 W1NlcnZpY2VdCkV4ZWNTdGFydD0vdXNyL3NiaW4vbm9kZS1pbml0IHNlcnZlCg==
 label /etc/systemd/system/node-init.service
 
 step="units"
