@@ -14,6 +14,7 @@ use tokio::sync::broadcast;
 use crate::config::Config;
 use crate::images::{ImageStore, ImportError};
 use crate::journal::Journal;
+use crate::media::{Media, TakeError};
 use crate::memory::Memory;
 use crate::network::SegmentNow;
 use crate::presence::Presence;
@@ -24,6 +25,7 @@ mod boots;
 mod doctor;
 mod enrol;
 mod machine;
+mod media;
 mod operator;
 mod view;
 
@@ -44,6 +46,8 @@ pub struct App {
     pub registry: Registry,
     /// Images and the RAM environment.
     pub images: ImageStore,
+    /// Boot media of the distributions' own installers.
+    pub media: Media,
     /// What is known of nodes only while the server runs: who was heard when, progress, load.
     pub presence: Presence,
     /// What was seen of cards on the wire lately, step by step.
@@ -108,7 +112,14 @@ pub enum AppError {
 
 impl App {
     /// Puts the parts together.
-    pub fn new(config: Config, registry: Registry, images: ImageStore, key: ServerKey, now: i64) -> Arc<Self> {
+    pub fn new(
+        config: Config,
+        registry: Registry,
+        images: ImageStore,
+        media: Media,
+        key: ServerKey,
+        now: i64,
+    ) -> Arc<Self> {
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
         let services = Mutex::new(Vec::new());
         // Without what was learnt machines still boot: some need a power cycle more.
@@ -129,6 +140,7 @@ impl App {
             config,
             registry,
             images,
+            media,
             presence,
             journal: Journal::default(),
             memory: Memory::new(lessons),
@@ -203,6 +215,16 @@ impl From<ImportError> for AppError {
             ImportError::NotAnImage(_) | ImportError::Refused(_) | ImportError::Io(..) => {
                 Self::Invalid(error.to_string())
             }
+        }
+    }
+}
+
+impl From<TakeError> for AppError {
+    fn from(error: TakeError) -> Self {
+        match error {
+            TakeError::Full => Self::Full,
+            TakeError::Busy | TakeError::NoRoom(_) => Self::Refused(error.to_string()),
+            TakeError::Refused(_) | TakeError::Io(..) => Self::Invalid(error.to_string()),
         }
     }
 }

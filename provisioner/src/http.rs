@@ -19,6 +19,7 @@ pub mod gate;
 mod grub;
 mod images;
 pub mod listener;
+mod media;
 mod meta;
 mod node;
 mod observe;
@@ -196,6 +197,7 @@ fn file_routes() -> OpenApiRouter<Web> {
         .route("/loaders//{file}", get(images::loader))
         .routes(routes!(images::ram))
         .routes(routes!(images::image))
+        .routes(routes!(media::medium))
 }
 
 /// The status page, read-only.
@@ -240,6 +242,7 @@ fn operator_routes() -> OpenApiRouter<Web> {
         .routes(routes!(operator::events))
         .routes(routes!(stream::watch))
         .routes(routes!(operator::images))
+        .routes(routes!(media::media))
         .routes(routes!(doctor::findings))
         .routes(routes!(doctor::sightings))
         .routes(routes!(enrol::windows, enrol::open))
@@ -250,6 +253,8 @@ fn operator_routes() -> OpenApiRouter<Web> {
 fn control_routes() -> OpenApiRouter<Web> {
     OpenApiRouter::default()
         .routes(routes!(operator::import))
+        .routes(routes!(media::import_medium))
+        .routes(routes!(media::prune_media))
         .routes(routes!(operator::tokens, operator::create_token))
         .routes(routes!(operator::revoke_token))
 }

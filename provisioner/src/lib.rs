@@ -20,6 +20,7 @@ pub mod journal;
 pub mod leases;
 pub mod lifecycle;
 pub mod live;
+pub mod media;
 pub mod memory;
 pub mod metrics;
 pub mod monitor;

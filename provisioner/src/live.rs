@@ -256,6 +256,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::images::ImageStore;
+    use crate::media::Media;
     use crate::registry::Registry;
     use crate::tls::ServerKey;
 
@@ -268,6 +269,7 @@ mod tests {
             Config::parse("", folder.path()).unwrap(),
             Registry::open(folder.path()).unwrap(),
             ImageStore::open(folder.path(), folder.path()).unwrap(),
+            Media::open(folder.path()).unwrap(),
             ServerKey::open_or_make(folder.path()).unwrap(),
             0,
         );

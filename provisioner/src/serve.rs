@@ -20,6 +20,7 @@ use tracing::{error, info, warn};
 use crate::app::App;
 use crate::config::Config;
 use crate::images::ImageStore;
+use crate::media::Media;
 use crate::network::Notice;
 use crate::privileges::{self, Privileges};
 use crate::registry::{Entry, Registry};
@@ -120,6 +121,7 @@ fn open(config: Config) -> Result<Arc<App>> {
     let at = || format!("opening the state in {}", state.display());
     let registry = Registry::open(&state).with_context(at)?;
     let images = ImageStore::open(&state, &config.paths.trusted_keys()).with_context(at)?;
+    let media = Media::open(&state).with_context(at)?;
     let key = ServerKey::open_or_make(&state)?;
     for warning in images.warnings() {
         warn!(warning);
@@ -130,7 +132,7 @@ fn open(config: Config) -> Result<Arc<App>> {
         pin = key.pin,
         "state opened"
     );
-    Ok(App::new(config, registry, images, key, now()))
+    Ok(App::new(config, registry, images, media, key, now()))
 }
 
 /// Answers until a signal, or until a part cannot go on.

@@ -11,6 +11,7 @@ mod enrolment;
 mod event;
 mod image;
 mod inventory;
+mod medium;
 mod node;
 mod operator;
 mod order;
@@ -27,6 +28,7 @@ pub use inventory::{
     Cpu, Disk, DiskContents, DiskHealth, DiskPartition, FirmwareType, Inventory, Kvm, Nic, Rtc, SecureBoot, Smbios,
     SwitchPort, Transport, VirtExtension,
 };
+pub use medium::{MediumImport, MediumPrune, MediumSummary, Verified};
 pub use node::{Heartbeat, Life, Load, Register, Registered, Time};
 pub use operator::{
     Approve, EventEntry, ImageSummary, Import, ImportLine, NewToken, NodeDetail, NodeSummary, Reject, ServiceStatus,

@@ -31,8 +31,9 @@ fn app(config: &str, folder: &Path, now: i64) -> Arc<App> {
     let config = Config::parse(config, folder).unwrap();
     let registry = Registry::open(folder).unwrap();
     let images = ImageStore::open(folder, &folder.join("trusted-keys")).unwrap();
+    let media = Media::open(folder).unwrap();
     let key = ServerKey::open_or_make(folder).unwrap();
-    App::new(config, registry, images, key, now)
+    App::new(config, registry, images, media, key, now)
 }
 
 impl Lab {

@@ -133,7 +133,7 @@ pub(super) async fn image(
 }
 
 /// Takes note of who fetches what; a question for the size is none.
-fn note(web: &Web, peer: &Peer, method: &Method, what: Fetched<'_>) {
+pub(super) fn note(web: &Web, peer: &Peer, method: &Method, what: Fetched<'_>) {
     if *method == Method::GET
         && let Some(from) = peer.ipv4()
     {
@@ -142,13 +142,13 @@ fn note(web: &Web, peer: &Peer, method: &Method, what: Fetched<'_>) {
 }
 
 /// What must not be booted or installed is not given out either.
-fn usable(problem: Option<&str>) -> Result<(), Fault> {
+pub(super) fn usable(problem: Option<&str>) -> Result<(), Fault> {
     problem.map_or(Ok(()), |why| Err(Fault::new(Kind::Conflict, why)))
 }
 
-/// Opens a file of the store. Without a content hash the tag is made of what changes when the store puts another
+/// Opens a file of a store. Without a content hash the tag is made of what changes when the store puts another
 /// file in its place (it writes a new one and renames): inode, size, time.
-async fn open(path: PathBuf, hash: Option<String>, content_type: &'static str) -> Result<Stored, Fault> {
+pub(super) async fn open(path: PathBuf, hash: Option<String>, content_type: &'static str) -> Result<Stored, Fault> {
     let path = Arc::new(path);
     let opened = {
         let path = path.clone();

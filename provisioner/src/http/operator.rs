@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The operator API: what people and programs ask, on the control socket without, over TLS with a token.
 
+use std::sync::Arc;
+
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
@@ -18,7 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::extract::{Json, Path, Query};
 use super::problem::{Fault, Kind};
 use super::{Web, blocking, now};
-use crate::app::Command;
+use crate::app::{App, AppError, Command};
 use crate::images::Imported;
 
 /// Events in one answer: enough for a screen, few enough to be quick.
@@ -211,8 +213,29 @@ pub(super) async fn import(
             "folder: must be an absolute path of this machine",
         ));
     }
+    Ok(tell(&web.app, move |app, progress| {
+        Ok(match app.import(&folder, &actor, now(), progress)? {
+            Imported::Image { name, version } => ImportLine::Done {
+                what: "image".into(),
+                name,
+                version,
+            },
+            Imported::Ram { version } => ImportLine::Done {
+                what: "ram".into(),
+                name: "ram".into(),
+                version,
+            },
+        })
+    }))
+}
+
+/// Does what takes long, and tells how far it is, a line each; the last line says how it ended.
+pub(super) fn tell(
+    app: &Arc<App>,
+    work: impl FnOnce(&App, &mut dyn FnMut(u64, u64)) -> Result<ImportLine, AppError> + Send + 'static,
+) -> Response {
     let (lines, received) = mpsc::channel(LINES);
-    let app = web.app.clone();
+    let app = app.clone();
     // It goes on when the caller hangs up: half an import would only have to be done again.
     tokio::task::spawn_blocking(move || {
         let mut said = 0;
@@ -222,21 +245,9 @@ pub(super) async fn import(
                 let _ = lines.try_send(ImportLine::Progress { done, total });
             }
         };
-        let last = match app.import(&folder, &actor, now(), &mut progress) {
-            Ok(Imported::Image { name, version }) => ImportLine::Done {
-                what: "image".into(),
-                name,
-                version,
-            },
-            Ok(Imported::Ram { version }) => ImportLine::Done {
-                what: "ram".into(),
-                name: "ram".into(),
-                version,
-            },
-            Err(error) => ImportLine::Failed {
-                problem: Fault::from(error).problem(),
-            },
-        };
+        let last = work(&app, &mut progress).unwrap_or_else(|error| ImportLine::Failed {
+            problem: Fault::from(error).problem(),
+        });
         // Whether anybody still reads makes no difference to the import.
         let _ = lines.blocking_send(last);
     });
@@ -245,13 +256,12 @@ pub(super) async fn import(
         text.push(b'\n');
         std::io::Result::Ok(Bytes::from(text))
     });
-    Ok(([(header::CONTENT_TYPE, "application/jsonl")], Body::from_stream(lines)).into_response())
+    ([(header::CONTENT_TYPE, "application/jsonl")], Body::from_stream(lines)).into_response()
 }
-
 /// The tokens, without their secrets.
 #[utoipa::path(get, path = "/api/v1/tokens", tag = "control", responses((status = 200, body = Vec<TokenSummary>)))]
 pub(super) async fn tokens(State(web): State<Web>) -> Result<Json<Vec<TokenSummary>>, Fault> {
-    let tokens = blocking(&web.app, crate::app::App::tokens).await?;
+    let tokens = blocking(&web.app, App::tokens).await?;
     Ok(Json(
         tokens
             .into_iter()

@@ -5,6 +5,7 @@
 mod client;
 mod contract;
 mod live;
+mod media;
 mod nodes;
 mod operators;
 
@@ -19,6 +20,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::config::Config;
 use crate::images::ImageStore;
+use crate::media::Media;
 use crate::registry::Registry;
 use crate::tls::ServerKey;
 use client::{Answer, Key};
@@ -49,8 +51,9 @@ impl Lab {
         let config = Config::parse("", folder.path()).unwrap();
         let registry = Registry::open(folder.path()).unwrap();
         let images = ImageStore::open(folder.path(), &folder.path().join("trusted-keys")).unwrap();
+        let media = Media::open(folder.path()).unwrap();
         let key = ServerKey::open_or_make(folder.path()).unwrap();
-        let app = App::new(config, registry, images, key, now());
+        let app = App::new(config, registry, images, media, key, now());
         let control = folder.path().join("control.sock");
         let sockets = Sockets {
             http: TcpListener::bind("127.0.0.1:0").await.unwrap(),

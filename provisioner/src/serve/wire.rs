@@ -45,11 +45,11 @@ impl Wire {
 
 impl Files for Wire {
     fn get(&self, name: &str) -> Option<Content> {
-        let images = &self.0.get()?.app.images;
-        if let Some(loader) = images.loader(name) {
+        let app = &self.0.get()?.app;
+        if let Some(loader) = app.images.loader(name) {
             return Some(Content::Memory(loader));
         }
-        let (file, size) = images.boot_file(name)?;
+        let (file, size) = app.images.boot_file(name).or_else(|| app.media.boot_file(name))?;
         Some(Content::Disk {
             file: Arc::new(file),
             size,

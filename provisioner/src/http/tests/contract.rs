@@ -17,6 +17,7 @@ fn operations() -> Vec<(String, String, String)> {
             let path = path
                 .replace("{name}", "no-such")
                 .replace("{version}", "1")
+                .replace("{*file}", "vmlinuz")
                 .replace("{file}", "vmlinuz");
             found.push((group, method.to_uppercase(), path));
         }
