@@ -10,6 +10,7 @@ use std::net::Ipv4Addr;
 use askama::Template;
 
 use crate::Mac;
+use crate::argument::Argument;
 use crate::ipxe::{Text, Word};
 
 /// The script that GRUB asks for first.
@@ -52,6 +53,24 @@ pub struct Discover {
     pub initrd: Word,
     /// The kernel's command line, after `rdinit=` and before `BOOTIF=`.
     pub arguments: Vec<Word>,
+}
+
+/// Start a distribution's own installer.
+#[derive(Clone, Debug, Template)]
+#[template(path = "install.grub", escape = "none")]
+pub struct Install {
+    /// Who the server is, for the screen.
+    pub server: Ipv4Addr,
+    /// What the server calls this machine, for the screen.
+    pub machine: Text,
+    /// What is installed, for the screen.
+    pub system: Text,
+    /// Path of the kernel on the server.
+    pub kernel: Word,
+    /// Path of the initramfs.
+    pub initrd: Word,
+    /// The kernel's command line.
+    pub arguments: Vec<Argument>,
 }
 
 /// Start the local disk.
@@ -116,6 +135,13 @@ pub fn first() -> String {
 }
 
 impl Discover {
+    /// The script.
+    pub fn render(&self) -> String {
+        render(self)
+    }
+}
+
+impl Install {
     /// The script.
     pub fn render(&self) -> String {
         render(self)
@@ -188,6 +214,20 @@ mod tests {
             arguments: Word::several("gleaner.controller=10.77.0.1:8443 gleaner.pin=ab console=tty0").unwrap(),
         };
         expect_file!["testdata/discover.grub"].assert_eq(&script.render());
+    }
+
+    #[test]
+    fn install_starts_the_distributions_own_installer_with_its_semicolons_in_quotes() {
+        let arguments = ["auto=true", "ds=nocloud;s=http://10.77.0.1:8080/install/4f1c/"];
+        let script = Install {
+            server: Ipv4Addr::new(10, 77, 0, 1),
+            machine: Text::new("node-01"),
+            system: Text::new("ubuntu-24.04"),
+            kernel: word("/media/1f/casper/vmlinuz"),
+            initrd: word("/media/1f/casper/initrd"),
+            arguments: arguments.map(|text| Argument::new(text).unwrap()).to_vec(),
+        };
+        expect_file!["testdata/install.grub"].assert_eq(&script.render());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::net::Ipv4Addr;
 use askama::Template;
 
 use crate::Mac;
+use crate::argument::Argument;
 
 /// One word of a command: no blank, no line break, nothing that iPXE expands or takes for the end of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,26 @@ pub struct Discover {
     pub mac: Option<Mac>,
     /// The kernel's command line, after `initrd=` and `rdinit=` and before `BOOTIF=`.
     pub arguments: Vec<Word>,
+    /// URL of this script, to ask again when the files cannot be had.
+    pub script: Word,
+}
+
+/// Start a distribution's own installer.
+#[derive(Clone, Debug, Template)]
+#[template(path = "install.ipxe", escape = "none")]
+pub struct Install {
+    /// Who the server is, for the screen.
+    pub server: Ipv4Addr,
+    /// What the server calls this machine, for the screen.
+    pub machine: Text,
+    /// What is installed, for the screen.
+    pub system: Text,
+    /// URL of the kernel.
+    pub kernel: Word,
+    /// URL of the initramfs.
+    pub initrd: Word,
+    /// The kernel's command line, after `initrd=`.
+    pub arguments: Vec<Argument>,
     /// URL of this script, to ask again when the files cannot be had.
     pub script: Word,
 }
@@ -201,6 +222,13 @@ impl Discover {
     }
 }
 
+impl Install {
+    /// The script.
+    pub fn render(&self) -> String {
+        render(self)
+    }
+}
+
 impl LocalDisk {
     /// The script.
     pub fn render(&self) -> String {
@@ -281,6 +309,21 @@ mod tests {
         let mac = Some(Mac([0x52, 0x54, 0, 0x77, 0, 1]));
         expect_file!["testdata/discover.ipxe"].assert_eq(&discover(mac).render());
         assert!(discover(None).render().contains("BOOTIF=01-${netX/mac:hexhyp}"));
+    }
+
+    #[test]
+    fn install_starts_the_distributions_own_installer() {
+        let arguments = ["auto=true", "ds=nocloud;s=http://10.77.0.1:8080/install/4f1c/"];
+        let script = Install {
+            server: Ipv4Addr::new(10, 77, 0, 1),
+            machine: Text::new("node-01"),
+            system: Text::new("ubuntu-24.04"),
+            kernel: word("http://10.77.0.1:8080/media/1f/casper/vmlinuz"),
+            initrd: word("http://10.77.0.1:8080/media/1f/casper/initrd"),
+            arguments: arguments.map(|text| Argument::new(text).unwrap()).to_vec(),
+            script: word(SCRIPT),
+        };
+        expect_file!["testdata/install.ipxe"].assert_eq(&script.render());
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! - [`ipxe`], [`grub`]: boot scripts, a struct a template.
 //! - [`tftp`]: the transfer of a file as a state machine.
 
+pub mod argument;
 pub mod arp;
 pub mod bootfile;
 pub mod client;
