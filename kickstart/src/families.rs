@@ -123,6 +123,13 @@ impl Packages {
     }
 }
 
+impl Os {
+    /// Whether it is installed by an installer that a loader starts; else its image brings its own kernel.
+    pub fn has_installer(&self) -> bool {
+        self.family.definition().boot.is_some()
+    }
+}
+
 impl Family {
     /// All.
     pub const ALL: [Self; 6] = [

@@ -24,12 +24,14 @@ use crate::tls::ServerKey;
 mod boots;
 mod doctor;
 mod enrol;
+mod install;
 mod machine;
 mod media;
 mod operator;
 mod view;
 
 pub use boots::{Fetched, keep_lessons};
+pub use install::Start;
 pub use machine::{Choice, Who};
 pub use operator::Command;
 

@@ -13,6 +13,8 @@ use crate::lifecycle::State;
 pub enum Boot {
     /// The RAM environment: node-init finds out who this is and asks for orders.
     Discover,
+    /// Its distribution's own installer.
+    Install,
     /// Its own disk.
     LocalDisk,
     /// A menu: its own disk after a while, or the RAM environment if somebody wants that.
@@ -49,6 +51,7 @@ impl Boot {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Discover => "discover",
+            Self::Install => "install",
             Self::LocalDisk => "local-disk",
             Self::Ask => "ask",
             Self::TooOld => "too-old",
@@ -84,6 +87,8 @@ pub fn decide(card: Card<'_>, obstacle: Option<Obstacle<'_>>) -> Boot {
         // A stranger that we could not serve is not stopped on its way to its own disk.
         Card::Unknown(Admission::Ask) if obstacle.is_none() => return Boot::Ask,
         Card::Unknown(Admission::Ask | Admission::Ignore) => false,
+        // It was in RAM to be wiped, and its installer needs nothing that RAM did not.
+        Card::Of(state) if state.installer().is_some() => return Boot::Install,
         Card::Of(state) => match state {
             State::Enrolled
             | State::Approved { .. }

@@ -12,14 +12,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::disks::DiskRule;
 use crate::rules::Rule;
 
 mod networks;
+mod profile;
 mod validate;
 mod written;
 
 pub use networks::{Dhcp, DhcpMode, Reservation, Subnet};
+pub use profile::{Image, Installer, Profile, Source};
 
 /// Where the configuration is looked for when nobody says.
 const FILE: &str = "/etc/gleaner/gleaner.toml";
@@ -184,31 +185,8 @@ pub struct Nodes {
     pub lost_after: Duration,
     /// Time that an installed system has to come home before it counts as a failure.
     pub first_boot_timeout: Duration,
-}
-
-/// What a node becomes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Profile {
-    /// Name of the image.
-    pub image: String,
-    /// Version of the image; the newest if absent.
-    pub version: Option<String>,
-    /// Which disk.
-    pub disk: DiskRule,
-    /// Bytes of the root partition; the rest of the disk if absent.
-    pub root_size: Option<u64>,
-    /// Kernel arguments to add.
-    pub kernel_args: String,
-    /// Keys that may log in as root, `authorized_keys` lines.
-    pub ssh_keys: Vec<String>,
-    /// Time zone.
-    pub timezone: String,
-    /// Bridge for guests; `None` leaves the network alone.
-    pub bridge: Option<String>,
-    /// What the node serves as.
-    pub role: String,
-    /// Time servers besides the provisioner.
-    pub ntp: Vec<String>,
+    /// Time that a distribution's installer may be silent before it counts as a failure.
+    pub installer_timeout: Duration,
 }
 
 /// What machines get that nobody knows.

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What happened to whom, in words: the list of events that people read.
 
-use provisioner_api::Life;
+use provisioner_api::{Life, Stage};
 
-use crate::lifecycle::{Event, Plan, State};
+use crate::lifecycle::{Event, Plan, State, System};
 
 /// Who did it: the node.
 pub const NODE: &str = "node";
+/// Who did it: the distribution's own installer.
+pub const INSTALLER: &str = "installer";
 /// Who did it: the server's own clock.
 pub const PROVISIONER: &str = "provisioner";
 
@@ -15,14 +17,15 @@ pub fn kind(event: &Event) -> &'static str {
     match event {
         Event::Approve(_) => "approved",
         Event::Reject { .. } => "rejected",
-        Event::Retry => "retried",
-        Event::Rebuild => "rebuild",
+        Event::Retry(_) => "retried",
+        Event::Rebuild(_) => "rebuild",
         Event::Retire => "retired",
         Event::Drain => "draining",
         Event::Undrain => "undrained",
         Event::Started(_) => "started",
         Event::Checked => "checked",
         Event::Wiped => "wiped",
+        Event::Begun => "installer-began",
         Event::Written => "written",
         Event::CameHome { .. } => "came-home",
         Event::Failed(_) => "failed",
@@ -33,21 +36,25 @@ pub fn kind(event: &Event) -> &'static str {
 /// What an event was, in the words `told` where it has none of its own, and where it has led.
 pub fn detail(event: &Event, told: &str, state: &State) -> String {
     let what = match event {
-        Event::Approve(plan) => format!("to become {} on {}", plan.profile, disk(plan)),
+        Event::Approve(plan) => match &plan.system {
+            System::Image => format!("to become {} on {}", plan.profile, disk(plan)),
+            System::Installer(os) => format!("to become {} on {} by the installer of {os}", plan.profile, disk(plan)),
+        },
         Event::Reject { why } => why.clone(),
         Event::Started(Life::Ram) => "from the network".into(),
         Event::Started(Life::Installed) => "from its disk".into(),
         Event::CameHome { passed: true } => "all checks passed".into(),
         Event::CameHome { passed: false } => "with failing checks".into(),
         Event::Failed(cause) => cause.to_string(),
-        Event::Overdue => "the installed system did not come home in time".into(),
-        Event::Retry
-        | Event::Rebuild
+        Event::Overdue => "nothing was heard of it in time".into(),
+        Event::Retry(_)
+        | Event::Rebuild(_)
         | Event::Retire
         | Event::Drain
         | Event::Undrain
         | Event::Checked
         | Event::Wiped
+        | Event::Begun
         | Event::Written => told.to_owned(),
     };
     let now = match state {
@@ -84,4 +91,23 @@ pub fn throughput(bytes: u64, milliseconds: u64) -> String {
         tenths % 10,
         speed / 1_000_000
     )
+}
+
+/// What a node is at.
+pub const fn stage(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Examining => "Examining the machine",
+        Stage::Waiting => "Waiting",
+        Stage::Checking => "Checking the disk",
+        Stage::Wiping => "Clearing the disk",
+        Stage::Installer => "Starting the installer",
+        Stage::Partitioning => "Partitioning the disk",
+        Stage::Packages => "Installing packages",
+        Stage::Writing => "Writing the image",
+        Stage::SettingUp => "Setting up",
+        Stage::Rebooting => "Restarting",
+        Stage::FirstBoot => "First start",
+        Stage::Bridging => "Setting up the network",
+        Stage::Serving => "Serving",
+    }
 }

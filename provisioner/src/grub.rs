@@ -6,10 +6,11 @@ use std::net::Ipv4Addr;
 
 use provisioner_api::RamManifest;
 use pxe::Mac;
-use pxe::grub::{Ask, Asked, Discover, LocalDisk, Stop};
+use pxe::bootfile::Server;
+use pxe::grub::{Ask, Asked, Discover, Install, LocalDisk, Stop};
 use pxe::ipxe::{Text, Unfit, Way, Word};
 
-use crate::app::{App, Choice, Who};
+use crate::app::{App, Choice, Start, Who};
 use crate::boot::{self, ASK_AGAIN, Boot, TO_DISK, TOO_OLD, WHY_LINES};
 
 /// The script of who asks, from one address at another, which is ours. Takes note of the question, and waits for the
@@ -32,7 +33,7 @@ pub fn script(app: &App, asked: &Asked<'_>, (from, at): (Ipv4Addr, Ipv4Addr), no
         at,
     };
     let (decision, script) = place
-        .render(app, &boot)
+        .render(app, &boot, &who, now)
         .unwrap_or_else(|unfit| ("stop", place.stop(&boot::unfit(&unfit))));
     metrics::counter!("gleaner_boot_scripts_total", "decision" => decision).increment(1);
     let secure_boot = asked.secure_boot;
@@ -48,7 +49,7 @@ struct Place {
 }
 
 impl Place {
-    fn render(&self, app: &App, boot: &Boot) -> Result<(&'static str, String), Unfit> {
+    fn render(&self, app: &App, boot: &Boot, who: &Who<'_>, now: i64) -> Result<(&'static str, String), Unfit> {
         let script = match boot {
             Boot::LocalDisk => {
                 let (_, ways) = app.ways(self.mac);
@@ -73,6 +74,10 @@ impl Place {
                 // It was there when the decision was made: it is being replaced.
                 Err(why) => return Ok(("stop", self.stop(&why))),
             },
+            Boot::Install => match app.start_installer(who, self.server(app), now) {
+                Ok(start) => self.install(&start)?,
+                Err(why) => return Ok(("stop", self.stop(&why))),
+            },
         };
         Ok((boot.word(), script))
     }
@@ -86,6 +91,26 @@ impl Place {
             arguments: Word::several(&app.ram_arguments(self.at, app.config.ports.api))?,
         };
         Ok(script.render())
+    }
+
+    fn install(&self, start: &Start) -> Result<String, Unfit> {
+        let script = Install {
+            server: self.at,
+            machine: self.machine.clone(),
+            system: Text::new(start.system),
+            kernel: Word::new(start.kernel.as_str())?,
+            initrd: Word::new(start.initrd.as_str())?,
+            arguments: start.arguments.clone(),
+        };
+        Ok(script.render())
+    }
+
+    /// What the installer finds by URL, whichever way GRUB came.
+    fn server(&self, app: &App) -> Server {
+        Server {
+            address: self.at,
+            http_port: app.config.ports.http,
+        }
     }
 
     fn stop(&self, why: &str) -> String {

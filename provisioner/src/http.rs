@@ -18,6 +18,7 @@ mod files;
 pub mod gate;
 mod grub;
 mod images;
+mod install;
 pub mod listener;
 mod media;
 mod meta;
@@ -187,6 +188,16 @@ fn boot_routes() -> OpenApiRouter<Web> {
         .routes(routes!(boot::script))
         .routes(routes!(grub::first_script))
         .routes(routes!(grub::script))
+        .merge(installer_routes())
+}
+
+/// What a distribution's installer asks and tells.
+fn installer_routes() -> OpenApiRouter<Web> {
+    OpenApiRouter::default()
+        .routes(routes!(install::answer))
+        .routes(routes!(install::progress))
+        .routes(routes!(install::failure))
+        .routes(routes!(install::webhook))
 }
 
 /// Kernels, initramfs, loaders, images: nothing secret, everything signed or pinned.

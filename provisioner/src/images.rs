@@ -21,7 +21,7 @@ mod verify;
 pub use import::{ImportError, Imported};
 pub use trust::{TrustedKey, TrustedKeys};
 
-use crate::config::Profile;
+use crate::config::Image;
 use crate::orders;
 
 /// Folder of node images in the state folder.
@@ -128,25 +128,25 @@ impl ImageStore {
     }
 
     /// The image that a profile installs now, or why there is none. Looks whether it is still on the disk.
-    pub fn of_profile(&self, profile: &Profile) -> Result<Arc<StoredImage>, String> {
-        let wanted = |image: &&Arc<StoredImage>| {
-            image.manifest.name == profile.image
-                && profile
+    pub fn of_profile(&self, wanted: &Image) -> Result<Arc<StoredImage>, String> {
+        let is_it = |image: &&Arc<StoredImage>| {
+            image.manifest.name == wanted.name
+                && wanted
                     .version
                     .as_ref()
                     .is_none_or(|version| image.manifest.version == *version)
         };
         let found: Vec<Arc<StoredImage>> =
-            self.read(|contents| contents.images.iter().filter(wanted).cloned().collect());
+            self.read(|contents| contents.images.iter().filter(is_it).cloned().collect());
         let newest = |images: &[&Arc<StoredImage>]| {
             images
                 .iter()
                 .max_by_key(|image| age(&image.manifest))
                 .map(|image| Arc::clone(image))
         };
-        let label = || match &profile.version {
-            Some(version) => format!("{} {version}", profile.image),
-            None => profile.image.clone(),
+        let label = || match &wanted.version {
+            Some(version) => format!("{} {version}", wanted.name),
+            None => wanted.name.clone(),
         };
         let sound: Vec<_> = found.iter().filter(|image| image.problem.is_none()).collect();
         let Some(image) = newest(&sound) else {
@@ -171,8 +171,8 @@ impl ImageStore {
     }
 
     /// The same for an order; `base` is the server's plain HTTP address as a URL without a slash at the end.
-    pub fn for_order(&self, profile: &Profile, base: &str) -> Result<orders::Image, String> {
-        let image = self.of_profile(profile)?;
+    pub fn for_order(&self, wanted: &Image, base: &str) -> Result<orders::Image, String> {
+        let image = self.of_profile(wanted)?;
         let Manifest {
             name,
             version,

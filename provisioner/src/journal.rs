@@ -63,6 +63,8 @@ pub struct Card {
     pub client: Client,
     /// Its IP address.
     pub address: Option<Ipv4Addr>,
+    /// The address that it took by DHCP, whoever gave it.
+    pub taken: Option<Ipv4Addr>,
     /// The relay that it asked through last.
     pub relay: Option<Ipv4Addr>,
     /// The switch port that the relay named.
@@ -110,6 +112,7 @@ impl Journal {
             }
             if let Some(address) = asked.address {
                 card.address = Some(address);
+                card.taken = Some(address);
             }
             let began = boots && asked.kind == Kind::Discover && card.is_new_start(asked, now);
             if began {
@@ -289,6 +292,7 @@ impl Card {
             times: 0,
             client: *asked.client,
             address: None,
+            taken: None,
             relay: None,
             port: None,
             attempts: VecDeque::new(),

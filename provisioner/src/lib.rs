@@ -16,6 +16,7 @@ pub mod grub;
 pub mod http;
 pub mod identity;
 pub mod images;
+pub mod install;
 pub mod journal;
 pub mod leases;
 pub mod lifecycle;

@@ -4,10 +4,11 @@
 //! It knows states and events and nothing else: no clock, no socket, no database, no image. The registry is
 //! its only caller; whatever else wants a node's state to change sends an event there.
 
-use std::fmt;
+use provisioner_api::{FailCause, Life};
 
-use provisioner_api::{DiskRef, FailCause, Life};
-use serde::{Deserialize, Serialize};
+mod state;
+
+pub use state::{Attempt, Plan, State, System};
 
 /// How often a node may report a failure that another try could heal before it stops: once for bad luck,
 /// once to be sure, once for the person who wants to see it.
@@ -21,89 +22,6 @@ pub const MAX_INTERRUPTIONS: u32 = 30;
 /// to wait for a person: the first may be an accident, after the third its firmware prefers the disk.
 pub const MAX_DISK_STARTS: u32 = 3;
 
-/// Where a node is in its life. What must survive a restart of anything is in the variant.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "state")]
-pub enum State {
-    /// It registered and waits for approval. Nothing of it has been written to.
-    Enrolled,
-    /// An operator does not want it; it boots its own disk.
-    Rejected {
-        /// The operator's words.
-        why: String,
-    },
-    /// It may be wiped and installed, and has not started from the network since.
-    Approved {
-        /// What it becomes.
-        plan: Plan,
-        /// What went wrong before this start.
-        attempt: Attempt,
-        /// How often it came up from its disk since, though the network was wanted.
-        disk_starts: u32,
-    },
-    /// It examines itself and the chosen disk; nothing is written yet.
-    Checking {
-        /// What it becomes.
-        plan: Plan,
-        /// What went wrong so far.
-        attempt: Attempt,
-    },
-    /// It discards the chosen disk and clears its partition tables.
-    Wiping {
-        /// What it becomes.
-        plan: Plan,
-        /// What went wrong so far.
-        attempt: Attempt,
-    },
-    /// It writes the image, or (`written`) starts from its disk for the first time.
-    Installing {
-        /// What it becomes.
-        plan: Plan,
-        /// What went wrong so far.
-        attempt: Attempt,
-        /// The image is on the disk, boot sector included: from here on the machine boots its disk.
-        written: bool,
-    },
-    /// It came home with all checks passed and serves. Only an operator ends this.
-    Ready {
-        /// What it is.
-        plan: Plan,
-    },
-    /// It serves what it has and takes no new work.
-    Draining {
-        /// What it is.
-        plan: Plan,
-    },
-    /// It cannot go on until a person has done something.
-    Failed {
-        /// What it was to become.
-        plan: Plan,
-        /// What stands in the way.
-        cause: FailCause,
-    },
-    /// It left the cluster for good; it boots its own disk.
-    Retired,
-}
-
-/// What an approved node becomes, and on which disk.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Plan {
-    /// Name of the profile in the configuration.
-    pub profile: String,
-    /// The disk that was chosen at approval, and shown there with what is on it.
-    pub disk: DiskRef,
-}
-
-/// What went wrong since approval.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
-    /// Failures that the node reported, or that showed as an installed system that never came home; at
-    /// [`MAX_TRIES`] the node stops.
-    pub tries: u32,
-    /// Starts that found the work of an earlier start unfinished; bounded by [`MAX_INTERRUPTIONS`].
-    pub interruptions: u32,
-}
-
 /// What can happen to a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -114,10 +32,10 @@ pub enum Event {
         /// Why, for its screen.
         why: String,
     },
-    /// An operator has removed the cause of a failure.
-    Retry,
-    /// An operator wants it wiped and installed again, as the same node.
-    Rebuild,
+    /// An operator has removed the cause of a failure; the system is what its profile says now.
+    Retry(System),
+    /// An operator wants it wiped and installed again, as the same node; the system is what its profile says now.
+    Rebuild(System),
     /// An operator takes it out of the cluster.
     Retire,
     /// An operator wants it to take no new work.
@@ -130,7 +48,9 @@ pub enum Event {
     Checked,
     /// The disk was discarded and its tables cleared.
     Wiped,
-    /// The image is on the disk and flushed.
+    /// The distribution's installer runs and has read its answers.
+    Begun,
+    /// The system is on the disk and flushed.
     Written,
     /// The installed system is up.
     CameHome {
@@ -139,7 +59,7 @@ pub enum Event {
     },
     /// It cannot go on.
     Failed(FailCause),
-    /// The installed system did not come home in the configured time.
+    /// The installed system did not come home, or the installer did not come on, in the configured time.
     Overdue,
 }
 
@@ -160,14 +80,15 @@ pub fn step(state: &State, event: &Event) -> Result<State, Refused> {
     match event {
         Event::Approve(plan) => approve(state, plan),
         Event::Reject { why } => reject(state, why),
-        Event::Retry => retry(state),
-        Event::Rebuild => rebuild(state),
+        Event::Retry(system) => retry(state, system),
+        Event::Rebuild(system) => rebuild(state, system),
         Event::Retire => Ok(State::Retired),
         Event::Drain => drain(state),
         Event::Undrain => undrain(state),
         Event::Started(life) => Ok(started(state, *life)),
         Event::Checked => checked(state),
         Event::Wiped => wiped(state),
+        Event::Begun => begun(state),
         Event::Written => written(state),
         Event::CameHome { passed } => Ok(came_home(state, *passed)),
         Event::Failed(cause) => Ok(failed(state, cause)),
@@ -196,17 +117,17 @@ fn reject(state: &State, why: &str) -> Result<State, Refused> {
     }
 }
 
-fn retry(state: &State) -> Result<State, Refused> {
+fn retry(state: &State, system: &System) -> Result<State, Refused> {
     match state {
-        State::Failed { plan, .. } => Ok(State::approved(plan.clone(), Attempt::default())),
+        State::Failed { plan, .. } => Ok(State::approved(plan.with(system), Attempt::default())),
         _ => Err(refused(state, "retried", ": only a failed one can")),
     }
 }
 
-fn rebuild(state: &State) -> Result<State, Refused> {
+fn rebuild(state: &State, system: &System) -> Result<State, Refused> {
     match state {
         State::Ready { plan } | State::Draining { plan } | State::Failed { plan, .. } => {
-            Ok(State::approved(plan.clone(), Attempt::default()))
+            Ok(State::approved(plan.with(system), Attempt::default()))
         }
         State::Enrolled | State::Rejected { .. } | State::Retired => {
             Err(refused(state, "rebuilt", ": it is not installed; approve it instead"))
@@ -256,16 +177,18 @@ fn started(state: &State, life: Life) -> State {
                 plan,
                 attempt,
                 written: false,
+                ..
             },
             _,
-        ) => interrupted(plan, *attempt),
+        ) => interrupted(plan, *attempt, |plan, attempt| State::Checking { plan, attempt }),
         // Written and started from the network all the same: its order sends it to the disk, and the clock
         // (Overdue) judges if it never gets there. Everywhere else a start means nothing.
         _ => state.clone(),
     }
 }
 
-fn interrupted(plan: &Plan, attempt: Attempt) -> State {
+/// The work begins again in the state that `start` makes.
+fn interrupted(plan: &Plan, attempt: Attempt, start: impl FnOnce(Plan, Attempt) -> State) -> State {
     let interruptions = attempt.interruptions.saturating_add(1);
     if interruptions > MAX_INTERRUPTIONS {
         let last = "the machine went down in the middle of its installation every time; \
@@ -279,13 +202,13 @@ fn interrupted(plan: &Plan, attempt: Attempt) -> State {
             cause,
         };
     }
-    State::Checking {
-        plan: plan.clone(),
-        attempt: Attempt {
+    start(
+        plan.clone(),
+        Attempt {
             interruptions,
             ..attempt
         },
-    }
+    )
 }
 
 fn checked(state: &State) -> Result<State, Refused> {
@@ -303,9 +226,33 @@ fn wiped(state: &State) -> Result<State, Refused> {
         State::Wiping { plan, attempt } => Ok(State::Installing {
             plan: plan.clone(),
             attempt: *attempt,
+            begun: false,
             written: false,
         }),
         _ => Err(refused(state, "wiped", "")),
+    }
+}
+
+/// An installer that begins a second time finds its own half-done work, and begins at the beginning by itself.
+fn begun(state: &State) -> Result<State, Refused> {
+    let installing = |plan, attempt| State::Installing {
+        plan,
+        attempt,
+        begun: true,
+        written: false,
+    };
+    match state {
+        State::Installing {
+            plan,
+            attempt,
+            begun,
+            written: false,
+        } if plan.has_installer() => Ok(if *begun {
+            interrupted(plan, *attempt, installing)
+        } else {
+            installing(plan.clone(), *attempt)
+        }),
+        _ => Err(refused(state, "installed by an installer", "")),
     }
 }
 
@@ -314,10 +261,12 @@ fn written(state: &State) -> Result<State, Refused> {
         State::Installing {
             plan,
             attempt,
+            begun,
             written: false,
         } => Ok(State::Installing {
             plan: plan.clone(),
             attempt: *attempt,
+            begun: *begun,
             written: true,
         }),
         _ => Err(refused(state, "written", "")),
@@ -336,18 +285,15 @@ fn came_home(state: &State, passed: bool) -> State {
 
 fn failed(state: &State, cause: &FailCause) -> State {
     match state {
+        // node-init is not there to begin again: the installer is, or the system that was just put on the disk.
+        State::Installing {
+            plan, attempt, written, ..
+        } if *written || plan.has_installer() => again(plan, *attempt, cause, State::approved),
         State::Checking { plan, attempt }
         | State::Wiping { plan, attempt }
-        | State::Installing {
-            plan,
-            attempt,
-            written: false,
-        } => again(plan, *attempt, cause, |plan, attempt| State::Checking { plan, attempt }),
-        State::Installing {
-            plan,
-            attempt,
-            written: true,
-        } => again(plan, *attempt, cause, State::approved),
+        | State::Installing { plan, attempt, .. } => {
+            again(plan, *attempt, cause, |plan, attempt| State::Checking { plan, attempt })
+        }
         // Ready is ended by operators only; a complaint from there is written down by the registry.
         _ => state.clone(),
     }
@@ -359,12 +305,33 @@ fn overdue(state: &State) -> State {
             plan,
             attempt,
             written: true,
+            ..
         } => {
             let cause = FailCause::SetUp {
                 step: "the first start from the disk".into(),
                 detail: "the installed system did not call home in time; \
                          look at the machine's screen and at its boot order"
                     .into(),
+            };
+            again(plan, *attempt, &cause, State::approved)
+        }
+        State::Installing {
+            plan: plan @ Plan {
+                system: System::Installer(system),
+                ..
+            },
+            attempt,
+            begun,
+            ..
+        } => {
+            let detail = if *begun {
+                "it said nothing for too long; look at the machine's screen"
+            } else {
+                "it never said that it runs; look at the machine's screen and at its boot order"
+            };
+            let cause = FailCause::Installer {
+                system: system.clone(),
+                detail: detail.into(),
             };
             again(plan, *attempt, &cause, State::approved)
         }
@@ -403,7 +370,10 @@ fn heals_by_trying(cause: &FailCause) -> bool {
         | FailCause::ImageUntrusted { .. }
         | FailCause::LowMemory { .. }
         | FailCause::GaveUp { .. } => false,
-        FailCause::DiskWrite { .. } | FailCause::ImageUnavailable { .. } | FailCause::SetUp { .. } => true,
+        FailCause::DiskWrite { .. }
+        | FailCause::ImageUnavailable { .. }
+        | FailCause::SetUp { .. }
+        | FailCause::Installer { .. } => true,
     }
 }
 
@@ -412,63 +382,6 @@ fn refused(state: &State, verb: &'static str, hint: &'static str) -> Refused {
         state: state.word(),
         verb,
         hint,
-    }
-}
-
-impl State {
-    /// The word that people and programs see.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Enrolled => "enrolled",
-            Self::Rejected { .. } => "rejected",
-            Self::Approved { .. } => "approved",
-            Self::Checking { .. } => "checking",
-            Self::Wiping { .. } => "wiping",
-            Self::Installing { .. } => "installing",
-            Self::Ready { .. } => "ready",
-            Self::Draining { .. } => "draining",
-            Self::Failed { .. } => "failed",
-            Self::Retired => "retired",
-        }
-    }
-
-    /// What the node is to become or is, once it was approved.
-    pub fn plan(&self) -> Option<&Plan> {
-        match self {
-            Self::Approved { plan, .. }
-            | Self::Checking { plan, .. }
-            | Self::Wiping { plan, .. }
-            | Self::Installing { plan, .. }
-            | Self::Ready { plan }
-            | Self::Draining { plan }
-            | Self::Failed { plan, .. } => Some(plan),
-            Self::Enrolled | Self::Rejected { .. } | Self::Retired => None,
-        }
-    }
-
-    /// What went wrong since approval, while that counts.
-    pub fn attempt(&self) -> Option<Attempt> {
-        match self {
-            Self::Approved { attempt, .. }
-            | Self::Checking { attempt, .. }
-            | Self::Wiping { attempt, .. }
-            | Self::Installing { attempt, .. } => Some(*attempt),
-            _ => None,
-        }
-    }
-
-    fn approved(plan: Plan, attempt: Attempt) -> Self {
-        Self::Approved {
-            plan,
-            attempt,
-            disk_starts: 0,
-        }
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
     }
 }
 

@@ -63,6 +63,7 @@ fn look_at(app: &App, node: &Node, now: i64) -> Result<(), RegistryError> {
     match &node.state {
         State::Ready { .. } | State::Draining { .. } => note_silence(app, node, now),
         State::Installing { written: true, .. } => call_overdue(app, node, now),
+        state if state.installer().is_some() => call_silent(app, node, now),
         State::Enrolled => forget(app, node, now),
         _ => Ok(()),
     }
@@ -116,6 +117,29 @@ fn call_overdue(app: &App, node: &Node, now: i64) -> Result<(), RegistryError> {
     };
     info!(node = node.name, "overdue");
     app.registry.apply(&node.id, &event, events::PROVISIONER, now)?;
+    app.presence.wake(&node.id);
+    app.announce(Change::Node(node.id.clone()));
+    Ok(())
+}
+
+/// An installer that says nothing for long, or whose time is over, counts as a failure. As above, silence begins with
+/// the server.
+fn call_silent(app: &App, node: &Node, now: i64) -> Result<(), RegistryError> {
+    let patience = i64::try_from(app.config.nodes.installer_timeout.as_millis()).unwrap_or(i64::MAX);
+    let heard = app.presence.of(&node.id).map_or(0, |seen| seen.at);
+    let silent = now - node.since.max(app.started).max(heard) > patience;
+    let over = || {
+        app.registry
+            .installation(&node.id)
+            .map(|found| found.is_none_or(|found| found.until <= now))
+    };
+    if !silent && !over()? {
+        return Ok(());
+    }
+    info!(node = node.name, silent, "its installer is overdue");
+    app.registry
+        .apply(&node.id, &Event::Overdue, events::PROVISIONER, now)?;
+    app.presence.update(&node.id, |seen| seen.progress = None);
     app.presence.wake(&node.id);
     app.announce(Change::Node(node.id.clone()));
     Ok(())

@@ -15,8 +15,8 @@ const BRIDGE_CONFIRM_SECONDS: u32 = 60;
 pub struct Site<'a> {
     /// The profile of the node's plan, while the configuration has it.
     pub profile: Option<&'a Profile>,
-    /// The image of that profile, or why it cannot be installed now.
-    pub image: Result<Image, String>,
+    /// What puts the system of the node's plan on its disk, or why it cannot be installed now.
+    pub source: Result<Source, String>,
     /// `HOST:PORT` of the API as the node reaches it.
     pub controller: String,
     /// SHA-256 of the server's key, hex.
@@ -29,6 +29,18 @@ pub struct Site<'a> {
     pub heartbeat: u32,
     /// What keeps a machine that waits for approval from being approved by a rule; empty if nothing is known.
     pub obstacle: &'a str,
+}
+
+/// What puts a system on a disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// node-init, by an image.
+    Image(Image),
+    /// The distribution's own installer, which starts from the network.
+    Installer {
+        /// Bytes that the disk must hold.
+        disk_size: u64,
+    },
 }
 
 /// An image that can be installed.
@@ -62,13 +74,19 @@ fn in_ram(name: &str, state: &State, site: &Site<'_>) -> Order {
             into: RebootInto::Network,
             why: "starting again to be installed".into(),
         },
-        State::Checking { plan, .. } => with_image(site, |image| check(plan, image)),
-        State::Wiping { plan, .. } => with_image(site, |_| Order::Wipe {
+        State::Checking { plan, .. } => with_source(site, |source| check(plan, source)),
+        State::Wiping { plan, .. } => with_source(site, |_| Order::Wipe {
             disk: plan.disk.clone(),
         }),
         State::Installing {
             plan, written: false, ..
-        } => with_image(site, |image| install(name, plan, image, site)),
+        } => with_source(site, |source| match source {
+            Source::Image(image) => install(name, plan, image, site),
+            Source::Installer { .. } => Order::Reboot {
+                into: RebootInto::Network,
+                why: "its installer starts from the network".into(),
+            },
+        }),
         State::Installing { written: true, .. } => home("the system is on the disk"),
         State::Ready { .. } | State::Draining { .. } => home("this node is installed"),
         State::Rejected { why } => wait(format!("this machine was rejected: {why}")),
@@ -91,8 +109,8 @@ fn installed(state: &State, site: &Site<'_>) -> Order {
             network("its installation is not finished")
         }
         // The first start is judged by what the node reports while it serves.
-        State::Installing { written: true, .. } | State::Ready { .. } => serve(site, false),
-        State::Draining { .. } => serve(site, true),
+        State::Installing { plan, written: true, .. } | State::Ready { plan } => serve(plan, site, false),
+        State::Draining { plan } => serve(plan, site, true),
         State::Enrolled => wait("this installed system is not known to the controller; approve it to install it again".into()),
         State::Rejected { why } => wait(format!("this machine was rejected: {why}")),
         State::Failed { cause, .. } => wait(cause.to_string()),
@@ -114,17 +132,21 @@ fn wait(why: String) -> Order {
     Order::Wait { why }
 }
 
-fn with_image(site: &Site<'_>, order: impl FnOnce(&Image) -> Order) -> Order {
-    match &site.image {
-        Ok(image) => order(image),
+fn with_source(site: &Site<'_>, order: impl FnOnce(&Source) -> Order) -> Order {
+    match &site.source {
+        Ok(source) => order(source),
         Err(why) => wait(why.clone()),
     }
 }
 
-fn check(plan: &Plan, image: &Image) -> Order {
+fn check(plan: &Plan, source: &Source) -> Order {
+    let need = match source {
+        Source::Image(image) => image.disk_size,
+        Source::Installer { disk_size } => *disk_size,
+    };
     Order::Check {
         disk: plan.disk.clone(),
-        need: image.disk_size,
+        need,
     }
 }
 
@@ -139,7 +161,7 @@ fn install(name: &str, plan: &Plan, image: &Image, site: &Site<'_>) -> Order {
         disk: plan.disk.clone(),
         image: image.from.clone(),
         name: name.to_owned(),
-        root_size: profile.root_size,
+        root_size: profile.image().and_then(|image| image.root_size),
         controller: site.controller.clone(),
         pin: site.pin.to_owned(),
         ntp: site.ntp.clone(),
@@ -150,8 +172,10 @@ fn install(name: &str, plan: &Plan, image: &Image, site: &Site<'_>) -> Order {
     }))
 }
 
-fn serve(site: &Site<'_>, draining: bool) -> Order {
-    let bridge = site.profile.and_then(|profile| profile.bridge.clone());
+fn serve(plan: &Plan, site: &Site<'_>, draining: bool) -> Order {
+    let profile = site.profile.filter(|_| !plan.has_installer());
+    // What an installer made of the network, bridge included, is the distribution's own and stays as it is.
+    let bridge = profile.and_then(|profile| profile.bridge.clone());
     let bridge = bridge.map(|name| BridgeOrder {
         name,
         confirm_within: BRIDGE_CONFIRM_SECONDS,

@@ -18,6 +18,7 @@ use crate::lifecycle::Refused;
 
 mod apply;
 mod index;
+mod installations;
 mod lessons;
 mod node;
 mod register;
@@ -25,6 +26,7 @@ mod secrets;
 mod store;
 mod windows;
 
+pub use installations::Installation;
 pub use node::{Keys, Node, Outline, Start};
 pub use register::{Door, MAX_UNAPPROVED};
 pub use windows::Ticket;
@@ -142,6 +144,7 @@ impl Registry {
             M::up(include_str!("registry/schema.sql")),
             M::up(include_str!("registry/lessons.sql")),
             M::up(include_str!("registry/windows.sql")),
+            M::up(include_str!("registry/installations.sql")),
         ]);
         migrations.to_latest(&mut db).map_err(RegistryError::Migration)?;
         let mut index = Index::default();

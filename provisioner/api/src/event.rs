@@ -144,6 +144,14 @@ pub enum FailCause {
         /// What was wrong.
         detail: String,
     },
+    /// The distribution's own installer stopped.
+    #[error("the installer of {system} stopped ({detail}); its last lines are kept with the node")]
+    Installer {
+        /// The operating system.
+        system: String,
+        /// Its reason.
+        detail: String,
+    },
     /// Tried as often as makes sense.
     #[error("gave up after {tries} tries; the last one said: {last}")]
     GaveUp {
@@ -181,6 +189,12 @@ pub enum Stage {
     Checking,
     /// Discarding the disk and clearing its tables.
     Wiping,
+    /// Starting the distribution's own installer.
+    Installer,
+    /// The installer writes the partition tables.
+    Partitioning,
+    /// The installer unpacks packages.
+    Packages,
     /// Writing the image.
     Writing,
     /// Giving the system its name, key and network.

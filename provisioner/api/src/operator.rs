@@ -63,6 +63,9 @@ pub struct NodeDetail {
     pub profile: Option<String>,
     /// Whether the provisioner keeps its identity capsule.
     pub capsule: bool,
+    /// How the log of its last distribution's installer ended that stopped, a line each.
+    #[serde(default)]
+    pub installer_log: Vec<String>,
     /// How often it was installed.
     pub installs: u32,
 }

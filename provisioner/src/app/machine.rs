@@ -14,6 +14,7 @@ use super::{App, AppError, Caller, Change};
 use crate::boot::{self, Boot, Card, Obstacle};
 use crate::events;
 use crate::lifecycle::{Event, Plan, State};
+use crate::network::neighbours;
 use crate::orders::{self, Site};
 use crate::registry::{Entry, Node};
 use crate::{disks, identity};
@@ -53,6 +54,10 @@ impl Choice {
     }
 }
 
+/// What a machine is told that asks for the installer of another one.
+const ANOTHER: &str = "this start asks in the name of a machine that has another address; an installation's secrets are \
+    given to its own machine only. Start it again from its network card.";
+
 /// Letters of a boot id or a version at most: a UUID has 36.
 const LONGEST_LABEL: usize = 128;
 
@@ -66,16 +71,31 @@ impl App {
         let nodes = self.registry.by_card(&mac, who.uuid);
         let mut answers = nodes.iter().map(|node| boot::decide(Card::Of(&node.state), obstacle));
         let boot = match answers.next() {
-            // Several nodes that a card cannot tell apart, and one answer for all of them, is an answer.
-            Some(first) if answers.all(|other| other == first) => first,
+            // Several nodes that a card cannot tell apart, and one answer for all of them, is an answer; but what an
+            // installer is given is for one machine.
+            Some(first) if answers.all(|other| other == first && first != Boot::Install) => first,
             Some(_) => boot::decide(Card::Shared, obstacle),
             None => boot::decide(Card::Unknown(self.admit(who, now)), obstacle),
         };
+        if boot == Boot::Install && self.is_another(who) {
+            // Not taken note of either: the address would become the card's by its own word.
+            return Boot::Stop { why: ANOTHER.into() };
+        }
         if let (Some(mac), Some(from)) = (who.mac, who.from) {
             let expects_home = nodes.iter().any(|node| comes_home(&node.state));
             self.scripted(mac, from, &boot, expects_home, now);
         }
         boot
+    }
+
+    /// Whether somebody asks in a card's name from an address that is another card's, as far as can be known: behind a
+    /// relay ARP shows nothing.
+    fn is_another(&self, who: &Who<'_>) -> bool {
+        let (Some(mac), Some(from)) = (who.mac, who.from) else {
+            return true;
+        };
+        let by_dhcp = self.journal.of(mac).is_some_and(|card| card.taken == Some(from));
+        !by_dhcp && neighbours::card_at(from).is_some_and(|card| card != mac)
     }
 
     /// What a screen calls the machine with this card: by its name if it is known without doubt, else by its card.
@@ -137,10 +157,7 @@ impl App {
             .plan()
             .and_then(|plan| self.config.profiles.get(&plan.profile));
         let base = format!("http://{}", SocketAddr::new(local.ip(), self.config.ports.http));
-        let image = match profile {
-            Some(profile) => self.images.for_order(profile, &base),
-            None => Err("its profile is not in the configuration any more; approve it for another one".into()),
-        };
+        let source = self.source(node.state.plan(), profile, &base);
         let mut ntp = vec![local.ip().to_string()];
         ntp.extend(profile.iter().flat_map(|profile| profile.ntp.iter().cloned()));
         let names = self.config.dns.as_ref().map(|dns| Names {
@@ -150,7 +167,7 @@ impl App {
         let heartbeat = u32::try_from(self.config.nodes.heartbeat.as_secs()).unwrap_or(u32::MAX);
         let site = Site {
             profile,
-            image,
+            source,
             controller: local.to_string(),
             pin: &self.key.pin,
             ntp,
@@ -298,7 +315,12 @@ impl App {
                     let plan = Plan {
                         profile: name.clone(),
                         disk: choice.disk,
+                        system: profile.system(),
                     };
+                    if let Err(why) = self.can_be_installed(&node.name, &plan, inventory) {
+                        obstacle = Some(format!("the rule {} cannot approve it: {why}", rule.name));
+                        continue;
+                    }
                     let actor = format!("rule {}", rule.name);
                     info!(
                         node = node.name,

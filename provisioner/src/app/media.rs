@@ -7,6 +7,7 @@ use provisioner_api::{MediumImport, MediumSummary};
 use tracing::{info, warn};
 
 use super::{App, AppError, Change};
+use crate::config::Profile;
 use crate::media::Medium;
 use crate::registry::Entry;
 
@@ -52,13 +53,14 @@ impl App {
         Ok(removed)
     }
 
-    /// Who would miss a medium.
-    #[expect(
-        clippy::unused_self,
-        reason = "profiles that name installers come with the next change"
-    )]
-    fn users_of(&self, _medium: &Medium) -> Vec<String> {
-        Vec::new()
+    /// Who would miss a medium: the profiles whose installer starts from it.
+    fn users_of(&self, medium: &Medium) -> Vec<String> {
+        if self.media.of(medium.os).is_ok_and(|given| given.id != medium.id) {
+            return Vec::new();
+        }
+        let is_its = |profile: &Profile| profile.installer().is_some_and(|installer| installer.os == medium.os);
+        let profiles = self.config.profiles.iter().filter(|(_, profile)| is_its(profile));
+        profiles.map(|(name, _)| format!("profile {name}")).collect()
     }
 
     fn note_medium(&self, kind: &'static str, detail: String, actor: &str, now: i64) {

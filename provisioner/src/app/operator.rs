@@ -8,10 +8,11 @@ use provisioner_api::{Approve, EventEntry, ImageSummary, NodeDetail, Reject};
 use tracing::{info, warn};
 
 use super::{App, AppError, Change};
-use crate::config::{Profile, is_host_name};
+use crate::config::{Profile, Source, is_host_name};
 use crate::disks::{self, DiskRule};
 use crate::images::Imported;
-use crate::lifecycle::{Event, Plan};
+use crate::install;
+use crate::lifecycle::{Event, Plan, System};
 use crate::registry::{Entry, Node};
 
 /// Letters of an operator's reason at most: it must fit a machine's screen.
@@ -62,10 +63,15 @@ impl App {
             why = choice.why,
             "approved"
         );
-        let event = Event::Approve(Plan {
+        let plan = Plan {
             profile: name.clone(),
             disk: choice.disk,
-        });
+            system: profile.system(),
+        };
+        let called = approve.name.as_deref().unwrap_or(&node.name);
+        self.can_be_installed(called, &plan, &inventory)
+            .map_err(AppError::Invalid)?;
+        let event = Event::Approve(plan);
         self.registry
             .approve(&node.id, &event, approve.name.as_deref(), actor, now)?;
         self.changed(&node.id);
@@ -91,13 +97,31 @@ impl App {
     /// Carries out an order that takes no words. Writes.
     pub fn command(&self, node: &str, command: Command, actor: &str, now: i64) -> Result<NodeDetail, AppError> {
         let event = match command {
-            Command::Rebuild => Event::Rebuild,
-            Command::Retry => Event::Retry,
+            Command::Rebuild => Event::Rebuild(self.system_now(node)?),
+            Command::Retry => Event::Retry(self.system_now(node)?),
             Command::Retire => Event::Retire,
             Command::Drain => Event::Drain,
             Command::Undrain => Event::Undrain,
         };
         self.order(node, &event, actor, now)
+    }
+
+    /// What puts the system of a node's profile on its disk now; refused where its machine cannot be installed so.
+    fn system_now(&self, node: &str) -> Result<System, AppError> {
+        let node = self.find(node)?;
+        let Some(plan) = node.state.plan() else {
+            // The state says no, and why.
+            return Ok(System::Image);
+        };
+        let profile = self.config.profiles.get(&plan.profile);
+        let plan = Plan {
+            system: profile.map_or_else(|| plan.system.clone(), Profile::system),
+            ..plan.clone()
+        };
+        let inventory = self.registry.inventory(&node.id)?;
+        self.can_be_installed(&node.name, &plan, &inventory)
+            .map_err(AppError::Invalid)?;
+        Ok(plan.system)
     }
 
     fn order(&self, node: &str, event: &Event, actor: &str, now: i64) -> Result<NodeDetail, AppError> {
@@ -194,14 +218,17 @@ impl App {
         })
     }
 
-    /// The profile's rule, which must find room for its image where that is known.
+    /// The profile's rule, which must find room for its system where that is known.
     pub(super) fn disk_rule(&self, profile: &Profile) -> DiskRule {
-        let image = self
-            .images
-            .of_profile(profile)
-            .map_or(0, |image| image.manifest.disk_size);
+        let system = match &profile.source {
+            Source::Image(image) => self
+                .images
+                .of_profile(image)
+                .map_or(0, |image| image.manifest.disk_size),
+            Source::Installer(installer) => install::disk_size(installer),
+        };
         DiskRule {
-            min_size: profile.disk.min_size.max(image),
+            min_size: profile.disk.min_size.max(system),
             ..profile.disk.clone()
         }
     }

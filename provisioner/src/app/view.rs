@@ -49,6 +49,7 @@ impl App {
             load: self.presence.of(&node.id).and_then(|seen| seen.load),
             profile: node.state.plan().map(|plan| plan.profile.clone()),
             capsule: node.capsule,
+            installer_log: self.registry.installer_log(&node.id)?,
             installs: node.installs,
             inventory,
         })
@@ -114,7 +115,7 @@ impl App {
             .config
             .profiles
             .values()
-            .filter_map(|profile| self.images.of_profile(profile).err());
+            .filter_map(|profile| self.source_missing(profile));
         warnings.extend(missing);
         warnings.dedup();
         warnings
@@ -152,10 +153,12 @@ impl App {
         // Nobody could be heard before the server listened.
         let silent = now - heard.unwrap_or(self.presence.started()) > lost_after;
         let serves = matches!(node.state, State::Ready { .. } | State::Draining { .. });
-        let talks = !matches!(
+        let quiet = matches!(
             node.state,
             State::Rejected { .. } | State::Retired | State::Approved { .. } | State::Installing { written: true, .. }
         );
+        // Installers say a word now and then; how long they may be silent is for the clock to know.
+        let talks = !quiet && node.state.installer().is_none();
         match (silent, heard) {
             (false, Some(_)) => "alive",
             (true, _) if serves => "lost",

@@ -2,7 +2,7 @@
 use provisioner_api::{DiskRef, FailCause};
 
 use super::*;
-use crate::lifecycle::{Attempt, Plan};
+use crate::lifecycle::{Attempt, Plan, System};
 
 const NO_RAM: &str = "import a RAM environment";
 
@@ -16,8 +16,18 @@ fn every_state() -> Vec<(State, Boot)> {
     let plan = || Plan {
         profile: "default".into(),
         disk: disk.clone(),
+        system: System::Image,
     };
     let attempt = Attempt::default();
+    let installer = |begun, written| State::Installing {
+        plan: Plan {
+            system: System::Installer("debian-13".into()),
+            ..plan()
+        },
+        attempt,
+        begun,
+        written,
+    };
     let cause = FailCause::NoDisk {
         found: "nothing".into(),
     };
@@ -38,6 +48,7 @@ fn every_state() -> Vec<(State, Boot)> {
             State::Installing {
                 plan: plan(),
                 attempt,
+                begun: false,
                 written: false,
             },
             Boot::Discover,
@@ -46,10 +57,14 @@ fn every_state() -> Vec<(State, Boot)> {
             State::Installing {
                 plan: plan(),
                 attempt,
+                begun: false,
                 written: true,
             },
             Boot::LocalDisk,
         ),
+        (installer(false, false), Boot::Install),
+        (installer(true, false), Boot::Install),
+        (installer(true, true), Boot::LocalDisk),
         (State::Ready { plan: plan() }, Boot::LocalDisk),
         (State::Draining { plan: plan() }, Boot::LocalDisk),
         (State::Failed { plan: plan(), cause }, Boot::Discover),
@@ -69,7 +84,7 @@ fn each_state_boots_what_it_should() {
 fn without_a_ram_environment_nodes_still_boot_their_disks_and_the_others_are_told_why() {
     for (state, boot) in every_state() {
         let expected = match boot {
-            Boot::LocalDisk => Boot::LocalDisk,
+            Boot::LocalDisk | Boot::Install => boot,
             _ => Boot::Stop { why: NO_RAM.into() },
         };
         assert_eq!(
@@ -88,7 +103,7 @@ fn without_a_ram_environment_nodes_still_boot_their_disks_and_the_others_are_tol
 fn a_processor_of_32_bits_stops_whoever_needs_the_ram_environment_and_nobody_else() {
     for (state, boot) in every_state() {
         let expected = match boot {
-            Boot::LocalDisk => Boot::LocalDisk,
+            Boot::LocalDisk | Boot::Install => boot,
             _ => Boot::TooOld,
         };
         assert_eq!(decide(Card::Of(&state), Some(Obstacle::Processor)), expected, "{state}");

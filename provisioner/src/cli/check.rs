@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::answer;
 use super::words::table;
-use crate::config::Config;
+use crate::config::{Config, Profile, Source};
 
 /// The configuration in a few lines.
 #[derive(Debug, Serialize)]
@@ -46,9 +46,16 @@ fn meaning(config: &Config) -> Meaning {
         profiles: config
             .profiles
             .iter()
-            .map(|(name, profile)| (name.clone(), profile.image.clone()))
+            .map(|(name, profile)| (name.clone(), source(profile)))
             .collect(),
         auto_approve: config.rules.iter().map(|rule| rule.name.clone()).collect(),
+    }
+}
+
+fn source(profile: &Profile) -> String {
+    match &profile.source {
+        Source::Image(image) => format!("image {}", image.name),
+        Source::Installer(installer) => format!("installer {}, packages from {}", installer.os.name, installer.mirror),
     }
 }
 
@@ -75,7 +82,7 @@ fn in_words(meaning: &Meaning) -> String {
     let profiles: Vec<_> = meaning
         .profiles
         .iter()
-        .map(|(name, image)| format!("{name} (image {image})"))
+        .map(|(name, source)| format!("{name} ({source})"))
         .collect();
     let rows = [
         ("site", meaning.site.clone()),

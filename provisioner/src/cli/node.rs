@@ -12,6 +12,7 @@ use super::{Approve, Node, answer, client, talk};
 use crate::api_client::{Client, segment};
 use crate::config::{Config, size_in_words};
 use crate::disks;
+use crate::events;
 
 /// Carries out a command.
 pub fn run(config: &Config, command: &Node, json: bool) -> anyhow::Result<()> {
@@ -27,7 +28,7 @@ pub fn run(config: &Config, command: &Node, json: bool) -> anyhow::Result<()> {
         Node::Retire { name } => tell(&client, name, "retire", json),
         Node::Drain { name } => tell(&client, name, "drain", json),
         Node::Undrain { name } => tell(&client, name, "undrain", json),
-        Node::Events { name, limit } => events(&client, name.as_deref(), *limit, json),
+        Node::Events { name, limit } => list_events(&client, name.as_deref(), *limit, json),
     }
 }
 
@@ -69,7 +70,7 @@ fn tell(client: &Client, name: &str, verb: &str, json: bool) -> anyhow::Result<(
     answer(&node, json, now_in_words)
 }
 
-fn events(client: &Client, name: Option<&str>, limit: u32, json: bool) -> anyhow::Result<()> {
+fn list_events(client: &Client, name: Option<&str>, limit: u32, json: bool) -> anyhow::Result<()> {
     let of = name.map(|name| format!("&node={}", segment(name))).unwrap_or_default();
     let events: Vec<EventEntry> = talk(client.get(&format!("/api/v1/events?limit={limit}{of}")))?;
     answer(&events, json, |events| events_in_words(events))
@@ -194,6 +195,12 @@ fn doing(node: &NodeSummary) -> String {
         .as_ref()
         .filter(|progress| progress.stage != Stage::Serving)
     {
+        // Installers tell what they are at, and not how far they are in it.
+        Some(progress) if progress.permille == 0 => {
+            format!("{} {}", events::stage(progress.stage), plain(&progress.detail))
+                .trim()
+                .to_owned()
+        }
         Some(progress) => format!("{} % {}", progress.permille / 10, progress.detail),
         None => node.reason.clone(),
     }
@@ -249,6 +256,7 @@ fn node_in_words(node: &NodeDetail, now: i64) -> String {
         format!("{} {}", node.disk.as_deref().unwrap_or("none"), node.disk_reason),
     ));
     lines.extend(compute_in_words(node));
+    lines.extend(node.installer_log.iter().map(|line| ("installer's log", plain(line))));
     lines.extend(summary.warnings.iter().map(|warning| ("warning", warning.clone())));
     table(
         &[&summary.name, ""],

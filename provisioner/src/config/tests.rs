@@ -32,7 +32,12 @@ fn the_example_says_what_the_defaults_are() {
 fn every_option_of_the_example_is_understood() {
     let config = parse(&everything()).unwrap();
     assert_eq!(config.rules.len(), 1);
-    assert_eq!(config.profiles["compute"].root_size, Some(40_000_000_000));
+    assert_eq!(
+        config.profiles["compute"].image().unwrap().root_size,
+        Some(40_000_000_000)
+    );
+    let installer = config.profiles["by-installer"].installer().unwrap();
+    assert_eq!((installer.os.name, installer.vlan), ("debian-13", Some(12)));
     assert_eq!(
         config.dhcp.pool,
         Some(("192.0.2.128".parse().unwrap(), "192.0.2.254".parse().unwrap()))
@@ -48,7 +53,12 @@ fn every_option_that_is_read_is_in_the_example() {
     });
     let example = everything();
     for option in options {
-        let listed = [format!("\n{option} ="), format!("[{option}"), format!("[[{option}")];
+        let listed = [
+            format!("\n{option} ="),
+            format!("[{option}"),
+            format!("[[{option}"),
+            format!(".{option}]"),
+        ];
         assert!(
             listed.iter().any(|form| example.contains(form)),
             "{option} is not in the example"
@@ -108,6 +118,71 @@ fn a_mistake_is_named_with_its_option() {
     refused("default_profile = \"b\"\n[profiles.a]", "profiles.b");
     refused("[[auto_approve]]\nname = \"r\"\nprofile = \"b\"", "profiles.b");
     refused("ram_kernel_args = \"a\\nb\"", "ram_kernel_args");
+}
+
+#[test]
+fn what_an_installer_cannot_do_is_named_with_its_field() {
+    const MIRROR: &str = "mirror = \"http://deb.debian.org/debian\"";
+    let refused = |profile: &str, system: &str, words: &[&str]| {
+        let text = format!("[profiles.a]\n{profile}\n[profiles.a.system]\n{system}\n");
+        let error = format!("{:#}", parse(&text).unwrap_err());
+        for word in words {
+            assert!(error.contains(word), "{text}: {error}");
+        }
+    };
+    let debian = "installer = \"debian-13\"";
+    assert!(parse(&format!("[profiles.a]\n{debian}\n[profiles.a.system]\n{MIRROR}")).is_ok());
+    refused(debian, "", &["profiles.a.system.mirror", "deb.debian.org"]);
+    refused(
+        "installer = \"beos-5\"",
+        MIRROR,
+        &["profiles.a.installer", "beos-5", "debian-12"],
+    );
+    // A ready-made image has no installer that a loader could start.
+    refused("installer = \"cloud-debian\"", MIRROR, &["profiles.a.installer"]);
+    refused(
+        "image = \"debian-13\"",
+        MIRROR,
+        &["profiles.a.system", "profiles.a.installer"],
+    );
+    refused(
+        &format!("{debian}\nimage = \"debian-13\""),
+        MIRROR,
+        &["profiles.a.image"],
+    );
+    refused(
+        &format!("{debian}\nroot_size = \"9 GB\""),
+        MIRROR,
+        &["profiles.a.root_size"],
+    );
+    refused(
+        &format!("{debian}\nkernel_args = \"a'b\""),
+        MIRROR,
+        &["profiles.a.kernel_args"],
+    );
+    refused(
+        &format!("{debian}\nssh_keys = [\"x\"]"),
+        MIRROR,
+        &["profiles.a.ssh_keys"],
+    );
+    refused(
+        debian,
+        &format!("{MIRROR}\nvlan = 5000"),
+        &["profiles.a.system", "network.vlan"],
+    );
+    refused(
+        debian,
+        &format!("{MIRROR}\nlocale = \"klingon\""),
+        &["locale", "en_US.UTF-8"],
+    );
+    refused(debian, &format!("{MIRROR}\nswap = {{ plain = 0 }}"), &["storage.swap"]);
+    let rpm = "[[profiles.a.system.repositories]]\nname = \"x\"\nurl = \"http://192.0.2.1/x\"\nformat = \"rpm\"\n\
+               key = \"-----BEGIN PGP PUBLIC KEY BLOCK-----\\n\\na\\n-----END PGP PUBLIC KEY BLOCK-----\\n\"";
+    refused(
+        debian,
+        &format!("{MIRROR}\n{rpm}"),
+        &["repositories[0].format", "debian-13"],
+    );
 }
 
 #[test]

@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::written::{self, Written};
 use super::{Config, Dns, Enrolment, Limits, Log, LogFormat, Nodes, Paths, Place, Ports, Profile, Share, Unknown};
-use crate::disks::{Choose, DiskRule};
 use crate::rules::{Conditions, Rule};
 
 mod networks;
+mod profiles;
 
 /// The serial line for machines without a screen, the screen for everybody else; few kernel messages between
 /// what node-init writes large; a kernel that dies starts over when a person has had time to read why; and a root file
@@ -21,15 +21,15 @@ mod networks;
 /// say so.
 const RAM_KERNEL_ARGS: &str = "console=ttyS0,115200 console=tty0 loglevel=4 panic=60 rootfstype=ramfs";
 /// The profile that is there when the file defines none.
-const PROFILE: &str = "compute";
-/// The image that this repository's recipe builds.
-const IMAGE: &str = "debian-13";
+pub(super) const PROFILE: &str = "compute";
 /// One heartbeat in ten seconds costs a node 0.3 % of a core at most.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Four heartbeats: one may be lost on a busy wire, three are not.
 const LOST_AFTER: Duration = Duration::from_secs(45);
 /// A slow disk checks itself, grows its file system and starts libvirt in a few minutes; software-virtualized in ten.
 const FIRST_BOOT: Duration = Duration::from_mins(20);
+/// Between two words of an installer it may fetch and unpack hundreds of packages, on a slow wire onto a slow disk.
+const INSTALLER: Duration = Duration::from_hours(2);
 
 /// A thousand PCs that are switched on together fetch in turns; each tries again.
 const TFTP: Share = Share {
@@ -51,7 +51,7 @@ const LONGEST_DOMAIN: usize = 189;
 
 /// Means what is written. `folder` is where the file lies.
 pub(super) fn validate(written: Written, folder: &Path) -> Result<Config> {
-    let profiles = profiles(written.profiles)?;
+    let profiles = profiles::profiles(written.profiles)?;
     let default_profile = match (written.default_profile, profiles.len()) {
         (Some(name), _) => name,
         // A file that defines one profile means that one.
@@ -226,104 +226,18 @@ fn nodes(written: written::Nodes) -> Result<Nodes> {
         written.first_boot_timeout.as_deref(),
         FIRST_BOOT,
     )?;
+    let installer_timeout = time(
+        "nodes.installer_timeout",
+        written.installer_timeout.as_deref(),
+        INSTALLER,
+    )?;
     Ok(Nodes {
         name_pattern,
         heartbeat,
         lost_after,
         first_boot_timeout,
+        installer_timeout,
     })
-}
-
-fn profiles(written: BTreeMap<String, written::Profile>) -> Result<BTreeMap<String, Profile>> {
-    if written.is_empty() {
-        let profile = profile(PROFILE, written::Profile::default())?;
-        return Ok(BTreeMap::from([(PROFILE.to_owned(), profile)]));
-    }
-    written
-        .into_iter()
-        .map(|(name, written)| {
-            let profile = profile(&name, written)?;
-            Ok((name, profile))
-        })
-        .collect()
-}
-
-fn profile(name: &str, written: written::Profile) -> Result<Profile> {
-    let option = |option: &str| format!("profiles.{name}.{option}");
-    let keys = written.ssh_keys.unwrap_or_default();
-    for key in &keys {
-        ensure!(
-            !key.trim().is_empty() && !key.chars().any(char::is_control),
-            "{}: one line of authorized_keys each",
-            option("ssh_keys")
-        );
-    }
-    Ok(Profile {
-        image: written.image.unwrap_or_else(|| IMAGE.into()),
-        version: written.version,
-        disk: DiskRule {
-            choose: choose(&option("disk"), written.disk.as_deref().unwrap_or("smallest"))?,
-            min_size: written
-                .disk_min
-                .as_deref()
-                .map_or(Ok(0), |text| size(&option("disk_min"), text))?,
-        },
-        root_size: written
-            .root_size
-            .as_deref()
-            .map(|text| size(&option("root_size"), text))
-            .transpose()?,
-        kernel_args: one_line(&option("kernel_args"), written.kernel_args.unwrap_or_default())?,
-        ssh_keys: keys,
-        timezone: timezone(&option("timezone"), written.timezone)?,
-        bridge: bridge(&option("bridge"), written.bridge)?,
-        role: role(&option("role"), written.role)?,
-        ntp: written.ntp.unwrap_or_default(),
-    })
-}
-
-fn choose(option: &str, text: &str) -> Result<Choose> {
-    Ok(match text.split_once(':') {
-        Some(("serial", serial)) if !serial.is_empty() => Choose::Serial(serial.into()),
-        Some(("by-path", path)) if !path.is_empty() => Choose::ByPath(path.into()),
-        None if text == "smallest" => Choose::Smallest,
-        None if text == "largest" => Choose::Largest,
-        None if text == "only" => Choose::Only,
-        _ => bail!("{option}: {text:?} is none of smallest, largest, only, serial:…, by-path:…"),
-    })
-}
-
-fn timezone(option: &str, written: Option<String>) -> Result<String> {
-    let zone = written.unwrap_or_else(|| "UTC".into());
-    // It becomes part of a path on the node.
-    let good = zone.split('/').all(|part| {
-        !part.is_empty()
-            && part
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '+'))
-    });
-    ensure!(good, "{option}: {zone:?} is not like \"Europe/Vienna\"");
-    Ok(zone)
-}
-
-fn bridge(option: &str, written: Option<String>) -> Result<Option<String>> {
-    let name = written.unwrap_or_else(|| "br0".into());
-    // IFNAMSIZ is 16 with the closing zero.
-    let good = name.len() <= 15 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-    ensure!(
-        good,
-        "{option}: {name:?} is no name for an interface (15 letters, digits, dashes at most)"
-    );
-    Ok((!name.is_empty()).then_some(name))
-}
-
-fn role(option: &str, written: Option<String>) -> Result<String> {
-    let role = written.unwrap_or_else(|| "libvirt".into());
-    ensure!(
-        role == "libvirt",
-        "{option}: {role:?} is not known; this version knows libvirt"
-    );
-    Ok(role)
 }
 
 fn rule(written: written::Rule, profiles: &BTreeMap<String, Profile>) -> Result<Rule> {
@@ -400,7 +314,7 @@ pub(super) fn size(option: &str, text: &str) -> Result<u64> {
 }
 
 /// Kernel arguments become part of one line of a boot script.
-fn one_line(option: &str, text: String) -> Result<String> {
+pub(super) fn one_line(option: &str, text: String) -> Result<String> {
     ensure!(!text.chars().any(char::is_control), "{option}: must be one line");
     Ok(text)
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
+use kickstart::spec::{Layout, Repository, Swap, User};
+use kickstart::words::{Command, Keyboard, Locale, PackageName, Url};
 use provisioner_api::FirmwareType;
 use serde::Deserialize;
 
@@ -125,6 +127,7 @@ pub(super) struct Nodes {
     pub(super) heartbeat: Option<String>,
     pub(super) lost_after: Option<String>,
     pub(super) first_boot_timeout: Option<String>,
+    pub(super) installer_timeout: Option<String>,
 }
 
 /// `[profiles.NAME]`
@@ -132,6 +135,7 @@ pub(super) struct Nodes {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Profile {
     pub(super) image: Option<String>,
+    pub(super) installer: Option<String>,
     pub(super) version: Option<String>,
     pub(super) disk: Option<String>,
     pub(super) disk_min: Option<String>,
@@ -142,6 +146,25 @@ pub(super) struct Profile {
     pub(super) bridge: Option<String>,
     pub(super) role: Option<String>,
     pub(super) ntp: Option<Vec<String>>,
+    pub(super) system: Option<System>,
+}
+
+/// `[profiles.NAME.system]`: what kickstart's own types understand.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct System {
+    pub(super) mirror: Option<Url>,
+    pub(super) proxy: Option<Url>,
+    pub(super) locale: Option<Locale>,
+    pub(super) keyboard: Option<Keyboard>,
+    pub(super) layout: Option<Layout>,
+    pub(super) swap: Option<Swap>,
+    pub(super) vlan: Option<u16>,
+    pub(super) packages: Vec<PackageName>,
+    pub(super) users: Vec<User>,
+    pub(super) repositories: Vec<Repository>,
+    pub(super) early_commands: Vec<Command>,
+    pub(super) late_commands: Vec<Command>,
 }
 
 /// `[[auto_approve]]`

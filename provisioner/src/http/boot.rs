@@ -8,14 +8,14 @@ use axum::response::{IntoResponse, Response};
 use provisioner_api::RamManifest;
 use pxe::Mac;
 use pxe::bootfile::{self, Server};
-use pxe::ipxe::{Ask, Discover, LocalDisk, Stop, Text, Unfit, Word};
+use pxe::ipxe::{Ask, Discover, Install, LocalDisk, Stop, Text, Unfit, Word};
 use serde::Deserialize;
 
 use super::extract::Query;
 use super::listener::Peer;
 use super::problem::{Fault, Kind};
 use super::{Web, blocking, now};
-use crate::app::{App, Choice, Who};
+use crate::app::{App, Choice, Start, Who};
 use crate::boot::{self, ASK_AGAIN, Boot, TO_DISK, TOO_OLD, WHY_LINES};
 
 /// What a boot script says of a processor that has no 64-bit mode.
@@ -58,37 +58,41 @@ pub(super) async fn script(
     let uuid = asked.uuid.filter(|uuid| is_uuid(uuid));
     let choice = asked.choice.as_deref().and_then(Choice::from_word);
     let processor_of_32_bits = asked.processor.as_deref() == Some(PROCESSOR_OF_32_BITS);
-    let (from, its_uuid) = (peer.ipv4(), uuid.clone());
-    // Letting a machine in waits for the disk.
-    let decide = move |app: &App| {
-        let who = Who {
-            mac,
-            uuid: its_uuid.as_deref(),
-            from,
-            choice,
-            processor_of_32_bits,
-        };
-        Ok(app.boot(&who, now()))
-    };
-    let boot = blocking(&web.app, decide).await?;
-    let uuid = uuid.as_deref();
+    let (from, api_port) = (peer.ipv4(), web.api_port);
     let server = Server {
         address,
         http_port: local.port(),
     };
-    let machine = web.app.screen_name(mac.map(|mac| mac.to_string()).as_deref(), uuid);
+    // Letting a machine in waits for the disk, and so does what an installer is given.
+    let script = move |app: &App| {
+        let who = Who {
+            mac,
+            uuid: uuid.as_deref(),
+            from,
+            choice,
+            processor_of_32_bits,
+        };
+        Ok(made(app, &who, server, api_port))
+    };
+    blocking(&web.app, script).await.map(as_script)
+}
+
+/// The script of who asks at this address of ours.
+fn made(app: &App, who: &Who<'_>, server: Server, api_port: u16) -> String {
+    let boot = app.boot(who, now());
+    let machine = app.screen_name(who.mac.map(|mac| mac.to_string()).as_deref(), who.uuid);
     let place = Place {
         server,
         machine: Text::new(&machine),
-        mac,
-        uuid,
-        api_port: web.api_port,
+        mac: who.mac,
+        uuid: who.uuid,
+        api_port,
     };
     let (decision, script) =
-        render(&web, &boot, &place).unwrap_or_else(|unfit| ("stop", place.stop(&boot::unfit(&unfit))));
+        render(app, &boot, who, &place).unwrap_or_else(|unfit| ("stop", place.stop(&boot::unfit(&unfit))));
     metrics::counter!("gleaner_boot_scripts_total", "decision" => decision).increment(1);
     tracing::info!(machine, decision, "boot script");
-    Ok(as_script(script))
+    script
 }
 
 /// A script as it is sent: as of now, and in the letters that loaders show.
@@ -123,6 +127,20 @@ impl Place<'_> {
         )
     }
 
+    fn install(&self, start: &Start) -> Result<String, Unfit> {
+        let url = |path: &str| Word::new(format!("{}{path}", self.server.base_url()));
+        let script = Install {
+            server: self.server.address,
+            machine: self.machine.clone(),
+            system: Text::new(start.system),
+            kernel: url(&start.kernel)?,
+            initrd: url(&start.initrd)?,
+            arguments: start.arguments.clone(),
+            script: Word::new(self.script())?,
+        };
+        Ok(script.render())
+    }
+
     fn stop(&self, why: &str) -> String {
         // Addresses, hex digits and dashes: always a word. The root of the server is one in any case.
         let script = Word::new(self.script()).or_else(|_| Word::new(self.server.base_url()));
@@ -142,11 +160,11 @@ impl Place<'_> {
     }
 }
 
-fn render(web: &Web, boot: &Boot, place: &Place<'_>) -> Result<(&'static str, String), Unfit> {
+fn render(app: &App, boot: &Boot, who: &Who<'_>, place: &Place<'_>) -> Result<(&'static str, String), Unfit> {
     let script = match boot {
         Boot::LocalDisk => {
             let local_grub = Word::new(place.server.loader_url(bootfile::LOCAL_GRUB))?;
-            let (bios, uefi) = web.app.ways(place.mac);
+            let (bios, uefi) = app.ways(place.mac);
             let script = LocalDisk {
                 machine: place.machine.clone(),
                 local_grub,
@@ -168,7 +186,7 @@ fn render(web: &Web, boot: &Boot, place: &Place<'_>) -> Result<(&'static str, St
             };
             ask.render()
         }
-        Boot::Discover => match web.app.images.ram() {
+        Boot::Discover => match app.images.ram() {
             Ok(ram) => {
                 let base = format!("{}/ram/{}", place.server.base_url(), ram.manifest.version);
                 let script = Discover {
@@ -177,12 +195,16 @@ fn render(web: &Web, boot: &Boot, place: &Place<'_>) -> Result<(&'static str, St
                     kernel: Word::new(format!("{base}/{}", RamManifest::KERNEL))?,
                     initrd: Word::new(format!("{base}/{}", RamManifest::INITRD))?,
                     mac: place.mac,
-                    arguments: Word::several(&web.app.ram_arguments(place.server.address, place.api_port))?,
+                    arguments: Word::several(&app.ram_arguments(place.server.address, place.api_port))?,
                     script: Word::new(place.script())?,
                 };
                 script.render()
             }
             // It was there when the decision was made: it is being replaced.
+            Err(why) => return Ok(("stop", place.stop(&why))),
+        },
+        Boot::Install => match app.start_installer(who, place.server, now()) {
+            Ok(start) => place.install(&start)?,
             Err(why) => return Ok(("stop", place.stop(&why))),
         },
     };

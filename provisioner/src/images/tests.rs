@@ -173,11 +173,11 @@ fn signed(folder: &Path, name: &str, content: &[u8], signer: &Signer) {
     fs::write(folder.join(format!("{name}.minisig")), signer.sign(content)).unwrap();
 }
 
-fn profile(version: Option<&str>) -> Profile {
+fn profile(version: Option<&str>) -> Image {
     let config = Config::parse("", Path::new("/etc/gleaner")).unwrap();
-    Profile {
+    Image {
         version: version.map(Into::into),
-        ..config.profiles["compute"].clone()
+        ..config.profiles["compute"].image().unwrap().clone()
     }
 }
 

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
-use provisioner_api::Life;
+use provisioner_api::{DiskRef, Life};
 
 use super::*;
 
@@ -16,6 +16,23 @@ fn plan() -> Plan {
     Plan {
         profile: "default".into(),
         disk,
+        system: System::Image,
+    }
+}
+
+fn by_installer() -> Plan {
+    Plan {
+        system: System::Installer("debian-13".into()),
+        ..plan()
+    }
+}
+
+fn installer(begun: bool, attempt: Attempt) -> State {
+    State::Installing {
+        plan: by_installer(),
+        attempt,
+        begun,
+        written: false,
     }
 }
 
@@ -45,6 +62,7 @@ fn installing(written: bool) -> State {
     State::Installing {
         plan: plan(),
         attempt: attempt(0, 0),
+        begun: false,
         written,
     }
 }
@@ -87,6 +105,82 @@ fn an_untouched_pc_becomes_ready() {
         Event::CameHome { passed: true },
     ];
     assert_eq!(run(State::Enrolled, &story), ready());
+}
+
+#[test]
+fn an_untouched_pc_becomes_ready_by_an_installer() {
+    let story = [
+        Event::Approve(by_installer()),
+        Event::Started(Life::Ram),
+        Event::Checked,
+        Event::Wiped,
+        Event::Begun,
+        Event::Written,
+        Event::Started(Life::Installed),
+        Event::CameHome { passed: true },
+    ];
+    assert_eq!(run(State::Enrolled, &story), State::Ready { plan: by_installer() });
+}
+
+#[test]
+fn an_installer_that_begins_again_was_interrupted_and_goes_on_without_a_hand() {
+    let state = run(installer(false, attempt(0, 0)), &[Event::Begun]);
+    assert_eq!(state, installer(true, attempt(0, 0)), "the first beginning is none");
+    assert_eq!(run(state, &[Event::Begun]), installer(true, attempt(0, 1)));
+    let last = installer(true, attempt(0, MAX_INTERRUPTIONS));
+    let State::Failed { cause, .. } = run(last, &[Event::Begun]) else {
+        panic!("not failed")
+    };
+    assert!(cause.to_string().contains("power supply"), "{cause}");
+}
+
+#[test]
+fn after_its_last_word_an_installer_is_not_heard_again() {
+    let done = run(installer(true, attempt(0, 0)), &[Event::Written]);
+    assert!(step(&done, &Event::Begun).is_err());
+    assert!(step(&done, &Event::Written).is_err());
+    for state in [approved(), installing(false), ready(), State::Retired] {
+        assert!(step(&state, &Event::Begun).is_err(), "{state}");
+    }
+}
+
+#[test]
+fn an_installer_that_fails_or_falls_silent_is_tried_three_times_from_the_start() {
+    let failure = Event::Failed(FailCause::Installer {
+        system: "debian-13".into(),
+        detail: "no mirror".into(),
+    });
+    for event in [failure, Event::Overdue] {
+        let mut state = installer(true, attempt(0, 0));
+        for tries in 1..MAX_TRIES {
+            state = run(state, std::slice::from_ref(&event));
+            assert_eq!(state, State::approved(by_installer(), attempt(tries, 0)));
+            state = run(
+                state,
+                &[Event::Started(Life::Ram), Event::Checked, Event::Wiped, Event::Begun],
+            );
+        }
+        assert_eq!(run(state, &[event]).word(), "failed");
+    }
+}
+
+#[test]
+fn a_machine_that_comes_back_into_ram_instead_of_its_installer_begins_anew() {
+    let state = run(installer(true, attempt(0, 0)), &[Event::Started(Life::Ram)]);
+    assert_eq!(
+        state,
+        State::Checking {
+            plan: by_installer(),
+            attempt: attempt(0, 1)
+        }
+    );
+}
+
+#[test]
+fn states_of_before_there_were_installers_are_images() {
+    let stored = r#"{"state":"installing","plan":{"profile":"default","disk":{"wwn":null,"serial":"WD-1","by_path":null,
+        "size":1073741824}},"attempt":{"tries":0,"interruptions":0},"written":true}"#;
+    assert_eq!(serde_json::from_str::<State>(stored).unwrap(), installing(true));
 }
 
 #[test]
@@ -197,18 +291,23 @@ fn the_old_system_cannot_come_home_in_the_middle_of_a_rebuild() {
 }
 
 #[test]
-fn a_rebuild_keeps_profile_and_disk_and_happens_once() {
-    let state = run(ready(), &[Event::Rebuild]);
+fn a_rebuild_keeps_profile_and_disk_takes_the_profiles_system_and_happens_once() {
+    let other = run(ready(), &[Event::Rebuild(by_installer().system)]);
+    assert_eq!(other, State::approved(by_installer(), attempt(0, 0)));
+    let state = run(ready(), &[Event::Rebuild(System::Image)]);
     assert_eq!(state, approved());
-    assert!(step(&state, &Event::Rebuild).is_err());
-    assert_eq!(run(State::Draining { plan: plan() }, &[Event::Rebuild]), approved());
-    assert_eq!(run(failed(corrupt()), &[Event::Rebuild]), approved());
+    assert!(step(&state, &Event::Rebuild(System::Image)).is_err());
+    assert_eq!(
+        run(State::Draining { plan: plan() }, &[Event::Rebuild(System::Image)]),
+        approved()
+    );
+    assert_eq!(run(failed(corrupt()), &[Event::Rebuild(System::Image)]), approved());
 }
 
 #[test]
 fn a_retry_begins_with_all_tries_left() {
-    assert_eq!(run(failed(corrupt()), &[Event::Retry]), approved());
-    assert!(step(&ready(), &Event::Retry).is_err());
+    assert_eq!(run(failed(corrupt()), &[Event::Retry(System::Image)]), approved());
+    assert!(step(&ready(), &Event::Retry(System::Image)).is_err());
 }
 
 #[test]
@@ -236,7 +335,7 @@ fn what_makes_no_sense_is_refused_in_words() {
         "a node that is ready cannot be approved: it is installed; rebuild it to install it again"
     );
     assert_eq!(
-        refused(&State::Enrolled, &Event::Rebuild),
+        refused(&State::Enrolled, &Event::Rebuild(System::Image)),
         "a node that is enrolled cannot be rebuilt: it is not installed; approve it instead"
     );
     assert_eq!(
@@ -257,12 +356,16 @@ fn what_makes_no_sense_is_refused_in_words() {
     }
 }
 
+fn any_system() -> impl Strategy<Value = System> {
+    prop_oneof![Just(System::Image), Just(by_installer().system)]
+}
+
 fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
-        Just(Event::Approve(plan())),
+        any_system().prop_map(|system| Event::Approve(plan().with(&system))),
         Just(Event::Reject { why: "no".into() }),
-        Just(Event::Retry),
-        Just(Event::Rebuild),
+        any_system().prop_map(Event::Retry),
+        any_system().prop_map(Event::Rebuild),
         Just(Event::Retire),
         Just(Event::Drain),
         Just(Event::Undrain),
@@ -276,6 +379,7 @@ fn not_an_operators() -> impl Strategy<Value = Event> {
         Just(Event::Started(Life::Installed)),
         Just(Event::Checked),
         Just(Event::Wiped),
+        Just(Event::Begun),
         Just(Event::Written),
         Just(Event::CameHome { passed: true }),
         Just(Event::CameHome { passed: false }),

@@ -5,6 +5,7 @@ use provisioner_api::{DiskRef, FailCause};
 
 use super::*;
 use crate::config::Config;
+use crate::lifecycle::System;
 
 fn disk() -> DiskRef {
     DiskRef {
@@ -19,27 +20,35 @@ fn plan() -> Plan {
     Plan {
         profile: "compute".into(),
         disk: disk(),
+        system: System::Image,
     }
 }
 
-fn image() -> Image {
+fn by_installer() -> Plan {
+    Plan {
+        system: System::Installer("debian-13".into()),
+        ..plan()
+    }
+}
+
+fn image() -> Source {
     let from = ImageRef {
         name: "debian-13".into(),
         version: "1".into(),
         url: "http://192.0.2.1:8080/images/debian-13/1".into(),
         trusted_keys: vec!["RWQ".into()],
     };
-    Image {
+    Source::Image(Image {
         from,
         disk_size: 4 << 30,
-    }
+    })
 }
 
-fn ask(state: &State, life: Life, image: Result<Image, String>) -> Orders {
+fn ask(state: &State, life: Life, source: Result<Source, String>) -> Orders {
     let config = Config::parse("", std::path::Path::new("/etc/gleaner")).unwrap();
     let site = Site {
         profile: config.profiles.get("compute"),
-        image,
+        source,
         controller: "192.0.2.1:8443".into(),
         pin: "aa",
         ntp: vec!["192.0.2.1".into()],
@@ -75,6 +84,7 @@ fn installing(written: bool) -> State {
     State::Installing {
         plan: plan(),
         attempt: Attempt::default(),
+        begun: false,
         written,
     }
 }
@@ -116,6 +126,47 @@ fn in_ram_an_order_is_the_next_step_to_a_node() {
         ("node-001", "1")
     );
     assert_eq!(install.controller, "192.0.2.1:8443");
+}
+
+#[test]
+fn for_an_installer_node_init_checks_and_wipes_and_then_makes_room_for_it() {
+    let source = || Ok(Source::Installer { disk_size: 8 << 30 });
+    let attempt = Attempt::default();
+    let plan = by_installer();
+    let asked = |state| ask(&state, Life::Ram, source()).order;
+    let checking = State::Checking {
+        plan: plan.clone(),
+        attempt,
+    };
+    assert_eq!(
+        asked(checking),
+        Order::Check {
+            disk: disk(),
+            need: 8 << 30
+        }
+    );
+    let wiping = State::Wiping {
+        plan: plan.clone(),
+        attempt,
+    };
+    assert_eq!(asked(wiping.clone()), Order::Wipe { disk: disk() });
+    let installing = |written| State::Installing {
+        plan: plan.clone(),
+        attempt,
+        begun: false,
+        written,
+    };
+    let into = |order| match order {
+        Order::Reboot { into, .. } => into,
+        other => panic!("not a reboot: {other:?}"),
+    };
+    assert_eq!(into(asked(installing(false))), RebootInto::Network);
+    assert_eq!(into(asked(installing(true))), RebootInto::Disk);
+    let missing = ask(&wiping, Life::Ram, Err("there is no medium".into())).order;
+    assert_eq!(why(missing), "there is no medium", "and its disk is as it was");
+    // Its network is as the distribution made it.
+    let served = ask(&State::Ready { plan: plan.clone() }, Life::Installed, source()).order;
+    assert!(matches!(served, Order::Serve(Serve { bridge: None, .. })));
 }
 
 #[test]

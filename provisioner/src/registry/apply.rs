@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use provisioner_api::{Event as Reported, Life, NodeEvent};
+use provisioner_api::{Event as Reported, FailCause, Life, NodeEvent};
 use rusqlite::Connection;
 
 use super::store::{self, Document};
-use super::{Entry, Node, Registry, RegistryError, begin};
+use super::{Entry, Node, Registry, RegistryError, begin, installations};
 use crate::events;
 use crate::lifecycle::{self, Event, State};
 
@@ -55,6 +55,27 @@ impl Registry {
             heard(db, node, life, &event.event, now)
         })?;
         Ok(news)
+    }
+
+    /// Applies what a distribution's installer tells of itself, in the words `told`.
+    pub fn apply_installers(&self, id: &str, event: &Event, told: &str, now: i64) -> Result<Arc<Node>, RegistryError> {
+        self.change(id, |db, node| {
+            apply_telling(db, node, event, told, events::INSTALLER, now)
+        })
+    }
+
+    /// The installer of a node stopped; `log` is how its log ended.
+    pub fn installer_failed(
+        &self,
+        id: &str,
+        cause: FailCause,
+        log: &[String],
+        now: i64,
+    ) -> Result<Arc<Node>, RegistryError> {
+        self.change(id, |db, node| {
+            store::save(db, Document::InstallerLog, id, &log)?;
+            apply_to(db, node, &Event::Failed(cause), events::INSTALLER, now)
+        })
     }
 
     /// Writes down a silence or its end.
@@ -119,7 +140,10 @@ fn apply_telling(
         },
         now,
     )?;
-    let waiting_in_ram = node.life == Some(Life::Ram) && !matches!(event, Event::Started(_) | Event::Overdue);
+    let waiting_in_ram = node.life == Some(Life::Ram)
+        && node.state.installer().is_none()
+        && !matches!(event, Event::Started(_) | Event::Overdue);
+    installations::follow(db, &node.id, (&node.state, &state), now)?;
     enter(node, event, state, now);
     if waiting_in_ram && matches!(node.state, State::Approved { .. }) {
         // The machine is up and waits for this very approval: no need to start it again.
@@ -138,6 +162,10 @@ fn enter(node: &mut Node, event: &Event, state: State, now: i64) {
     if matches!(event, Event::Started(Life::Ram)) {
         // Its installed system is gone from here on; a word of it that is still under way must not count.
         node.installed = None;
+    }
+    if *event == Event::Begun {
+        // Whatever ran in RAM is gone: nobody there waits for anything.
+        node.life = None;
     }
     node.note.clear();
     node.state = state;

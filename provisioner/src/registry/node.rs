@@ -99,6 +99,9 @@ impl Node {
             }
             State::Approved { .. } => "waiting for the machine to start from the network".into(),
             State::Installing { written: true, .. } => "waiting for the installed system to come home".into(),
+            State::Installing { plan, begun: false, .. } if plan.has_installer() => {
+                "waiting for its installer to start from the network".into()
+            }
             State::Failed { cause, .. } => cause.to_string(),
             State::Checking { attempt, .. } | State::Wiping { attempt, .. } | State::Installing { attempt, .. }
                 if attempt.tries > 0 =>

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Capsules and tokens: what must never be in a list or a log.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use provisioner_api::Capsule;
@@ -45,11 +44,7 @@ impl Registry {
 
     /// Makes a token; the secret is in the answer and nowhere else.
     pub fn create_token(&self, name: &str, entry: &Entry, now: i64) -> Result<String, RegistryError> {
-        let mut secret = TOKEN_PREFIX.to_owned();
-        for byte in rand::random::<[u8; TOKEN_BYTES]>() {
-            // Writing to a String cannot fail.
-            let _ = write!(secret, "{byte:02x}");
-        }
+        let secret = format!("{TOKEN_PREFIX}{}", random());
         let mut db = self.db();
         let transaction = begin(&mut db)?;
         let sql = "INSERT OR IGNORE INTO tokens (name, hash, created) VALUES (?1, ?2, ?3)";
@@ -89,6 +84,12 @@ impl Registry {
     }
 }
 
-fn hash(secret: &str) -> String {
+/// A secret that nobody guesses, in hex.
+pub(super) fn random() -> String {
+    hex::encode(rand::random::<[u8; TOKEN_BYTES]>())
+}
+
+/// What is stored of a secret.
+pub(super) fn hash(secret: &str) -> String {
     hex::encode(digest::digest(&digest::SHA256, secret.as_bytes()))
 }

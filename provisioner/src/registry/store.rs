@@ -102,6 +102,7 @@ pub(super) fn delete_node(db: &Connection, id: &str) -> Result<(), RegistryError
 pub(super) enum Document {
     Inventory,
     Report,
+    InstallerLog,
 }
 
 impl Document {
@@ -109,6 +110,7 @@ impl Document {
         match self {
             Self::Inventory => "inventories",
             Self::Report => "reports",
+            Self::InstallerLog => "installer_logs",
         }
     }
 }

@@ -6,7 +6,7 @@ use provisioner_api::{
 };
 
 use super::*;
-use crate::lifecycle::{Event, Plan};
+use crate::lifecycle::{Event, Plan, System};
 
 const OPERATOR: &str = "operator";
 
@@ -100,6 +100,7 @@ fn plan() -> Plan {
     Plan {
         profile: "default".into(),
         disk,
+        system: System::Image,
     }
 }
 
@@ -187,7 +188,9 @@ fn a_machine_goes_from_registration_to_ready() {
 fn an_approved_machine_that_waits_in_ram_goes_on_at_once_and_one_that_is_off_with_its_next_start() {
     let mut lab = Lab::new();
     let id = installed(&mut lab);
-    lab.registry.apply(&id, &Event::Rebuild, OPERATOR, lab.now).unwrap();
+    lab.registry
+        .apply(&id, &Event::Rebuild(System::Image), OPERATOR, lab.now)
+        .unwrap();
     assert_eq!(lab.word(&id), "approved", "its installed system runs");
     lab.start("k2", MAC, "ram-2", Life::Ram).unwrap();
     assert_eq!(lab.word(&id), "checking");
@@ -197,7 +200,9 @@ fn an_approved_machine_that_waits_in_ram_goes_on_at_once_and_one_that_is_off_wit
 fn a_rebuilt_node_is_the_same_node_and_is_known_by_its_capsules_key() {
     let mut lab = Lab::new();
     let id = installed(&mut lab);
-    lab.registry.apply(&id, &Event::Rebuild, OPERATOR, lab.now).unwrap();
+    lab.registry
+        .apply(&id, &Event::Rebuild(System::Image), OPERATOR, lab.now)
+        .unwrap();
     assert_eq!(lab.start("k2", MAC, "ram-2", Life::Ram).unwrap().id, id);
     for (sequence, event) in [(1, CHECKED), (2, WIPED), (3, WRITTEN)] {
         lab.hear(&id, Life::Ram, "ram-2", sequence, event).unwrap();
@@ -262,7 +267,9 @@ fn an_event_of_an_earlier_start_is_acknowledged_and_changes_nothing() {
 fn a_late_word_of_the_old_system_does_not_make_the_new_one_ready() {
     let mut lab = Lab::new();
     let id = installed(&mut lab);
-    lab.registry.apply(&id, &Event::Rebuild, OPERATOR, lab.now).unwrap();
+    lab.registry
+        .apply(&id, &Event::Rebuild(System::Image), OPERATOR, lab.now)
+        .unwrap();
     lab.start("k2", MAC, "ram-2", Life::Ram).unwrap();
     for (sequence, event) in [(1, CHECKED), (2, WIPED), (3, WRITTEN)] {
         lab.hear(&id, Life::Ram, "ram-2", sequence, event).unwrap();

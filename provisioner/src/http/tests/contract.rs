@@ -18,6 +18,7 @@ fn operations() -> Vec<(String, String, String)> {
                 .replace("{name}", "no-such")
                 .replace("{version}", "1")
                 .replace("{*file}", "vmlinuz")
+                .replace("{token}", "none")
                 .replace("{file}", "vmlinuz");
             found.push((group, method.to_uppercase(), path));
         }
@@ -197,6 +198,8 @@ fn any_target() -> impl Strategy<Value = String> {
         Just("/images/"),
         Just("/ram/1/"),
         Just("/loaders/"),
+        Just("/install/"),
+        Just("/install/none/"),
         Just("/assets/"),
         Just("/live"),
         Just("/"),

@@ -126,6 +126,7 @@ struct NodeView<'a> {
     checks: &'a [Check],
     facts: Vec<Fact>,
     nics: Vec<NicLine>,
+    installer_log: String,
     events: Vec<EventLine<'a>>,
 }
 
@@ -295,6 +296,7 @@ impl<'a> NodeView<'a> {
             checks: node.compute.as_ref().map_or(&[], |report| report.checks.as_slice()),
             facts: facts(node),
             nics: inventory.nics.iter().map(NicLine::new).collect(),
+            installer_log: node.installer_log.join("\n"),
             // The newest on top.
             events: events.iter().rev().map(line).collect(),
         }

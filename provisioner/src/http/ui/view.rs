@@ -2,11 +2,12 @@
 //! What the page says about a node, from what the API says about it. Pure: the time is an argument.
 
 use provisioner_api::{
-    Disk, FirmwareType, Inventory, Kvm, Nic, NodeDetail, NodeSummary, Progress, SecureBoot, Stage, Transport,
+    Disk, FirmwareType, Inventory, Kvm, Nic, NodeDetail, NodeSummary, Progress, SecureBoot, Transport,
 };
 
 use super::words;
 use crate::api_client::segment;
+use crate::events;
 
 /// Under which heading of the page a node stands, in the order of the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -149,7 +150,7 @@ impl Bar {
     fn new(progress: &Progress) -> Self {
         let permille = progress.permille.min(1000);
         Self {
-            stage: stage(progress.stage),
+            stage: events::stage(progress.stage),
             known: permille > 0 || !progress.detail.is_empty(),
             permille,
             percent: permille / 10,
@@ -202,21 +203,6 @@ fn firmware(word: &str) -> &str {
         "uefi32" => "UEFI 32-bit",
         "uefi64" => "UEFI",
         other => other,
-    }
-}
-
-pub(super) const fn stage(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Examining => "Examining the machine",
-        Stage::Waiting => "Waiting",
-        Stage::Checking => "Checking the disk",
-        Stage::Wiping => "Clearing the disk",
-        Stage::Writing => "Writing the image",
-        Stage::SettingUp => "Setting up",
-        Stage::Rebooting => "Restarting",
-        Stage::FirstBoot => "First start",
-        Stage::Bridging => "Setting up the network",
-        Stage::Serving => "Serving",
     }
 }
 

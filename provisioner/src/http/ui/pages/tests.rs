@@ -270,6 +270,7 @@ fn detail(summary: NodeSummary, word: &str) -> NodeDetail {
         }),
         profile: text(),
         capsule: true,
+        installer_log: vec![text().unwrap_or_default(), "E: no mirror answers".into()],
         installs: 2,
     }
 }

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a node becomes: an image that node-init writes, or a system that its own installer installs.
+
+use kickstart::Os;
+use kickstart::spec::{Layout, Repository, Swap, User};
+use kickstart::words::{Command, DeviceName, Host, KernelArgument, Keyboard, Locale, PackageName, TimeZone, Url};
+
+use crate::disks::DiskRule;
+
+/// What a node becomes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// Where its system comes from.
+    pub source: Source,
+    /// Which disk.
+    pub disk: DiskRule,
+    /// Kernel arguments to add.
+    pub kernel_args: String,
+    /// Keys that may log in as root, `authorized_keys` lines.
+    pub ssh_keys: Vec<String>,
+    /// Time zone.
+    pub timezone: String,
+    /// Bridge for guests; `None` leaves the network alone.
+    pub bridge: Option<String>,
+    /// What the node serves as.
+    pub role: String,
+    /// Time servers besides the provisioner.
+    pub ntp: Vec<String>,
+}
+
+/// Where a system comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// An image of the store.
+    Image(Image),
+    /// The distribution's own installer.
+    Installer(Box<Installer>),
+}
+
+/// An image of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// Its name.
+    pub name: String,
+    /// Its version; the newest if absent.
+    pub version: Option<String>,
+    /// Bytes of the root partition; the rest of the disk if absent.
+    pub root_size: Option<u64>,
+}
+
+/// What an installer makes of every machine of a profile; what is each machine's own, [`crate::install`] adds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installer {
+    /// The operating system.
+    pub os: &'static Os,
+    /// Where its packages come from.
+    pub mirror: Url,
+    /// Through what they are fetched, where not through this server's cache.
+    pub proxy: Option<Url>,
+    /// Language of its messages.
+    pub locale: Locale,
+    /// Layout of its keyboard.
+    pub keyboard: Keyboard,
+    /// Time zone of its clock.
+    pub timezone: TimeZone,
+    /// What is made of the disk.
+    pub layout: Layout,
+    /// Where memory goes that is not needed now.
+    pub swap: Swap,
+    /// The tagged network that its machines are in.
+    pub vlan: Option<u16>,
+    /// Bridge for guests.
+    pub bridge: Option<DeviceName>,
+    /// Who logs in, beside root with the profile's keys.
+    pub users: Vec<User>,
+    /// Time servers besides the provisioner.
+    pub ntp: Vec<Host>,
+    /// Packages beside the role's.
+    pub packages: Vec<PackageName>,
+    /// Arguments of the installed system's kernel.
+    pub kernel_arguments: Vec<KernelArgument>,
+    /// Package sources beside the distribution's.
+    pub repositories: Vec<Repository>,
+    /// Run in the installer, before anything is written.
+    pub early_commands: Vec<Command>,
+    /// Run in the installed system, last.
+    pub late_commands: Vec<Command>,
+}
+
+impl Profile {
+    /// The image, where it is one.
+    pub fn image(&self) -> Option<&Image> {
+        match &self.source {
+            Source::Image(image) => Some(image),
+            Source::Installer(_) => None,
+        }
+    }
+
+    /// The installer, where it is one.
+    pub fn installer(&self) -> Option<&Installer> {
+        match &self.source {
+            Source::Image(_) => None,
+            Source::Installer(installer) => Some(installer),
+        }
+    }
+
+    /// What puts the system on a disk, as a plan keeps it.
+    pub fn system(&self) -> crate::lifecycle::System {
+        match &self.source {
+            Source::Image(_) => crate::lifecycle::System::Image,
+            Source::Installer(installer) => crate::lifecycle::System::Installer(installer.os.name.to_owned()),
+        }
+    }
+}

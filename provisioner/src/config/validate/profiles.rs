@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Profiles: what nodes become, by image or by installer.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use kickstart::families;
+use kickstart::spec::{Layout, Swap};
+use kickstart::words::{DeviceName, Host, KernelArgument, Keyboard, Locale, SshKey, TimeZone, Unfit};
+
+use super::written;
+use super::{PROFILE, one_line, size};
+use crate::config::{Image, Installer, Profile, Source};
+use crate::disks::{Choose, DiskRule};
+use crate::install;
+
+/// The image that this repository's recipe builds.
+const IMAGE: &str = "debian-13";
+/// What installers speak where nobody says.
+const LOCALE: &str = "en_US.UTF-8";
+/// The keyboard where nobody says.
+const KEYBOARD: &str = "us";
+
+pub(super) fn profiles(written: BTreeMap<String, written::Profile>) -> Result<BTreeMap<String, Profile>> {
+    if written.is_empty() {
+        let profile = profile(PROFILE, written::Profile::default())?;
+        return Ok(BTreeMap::from([(PROFILE.to_owned(), profile)]));
+    }
+    written
+        .into_iter()
+        .map(|(name, written)| {
+            let profile = profile(&name, written)?;
+            Ok((name, profile))
+        })
+        .collect()
+}
+
+fn profile(name: &str, mut written: written::Profile) -> Result<Profile> {
+    let option = |option: &str| format!("profiles.{name}.{option}");
+    let keys = written.ssh_keys.clone().unwrap_or_default();
+    for key in &keys {
+        ensure!(
+            !key.trim().is_empty() && !key.chars().any(char::is_control),
+            "{}: one line of authorized_keys each",
+            option("ssh_keys")
+        );
+    }
+    let source = source(&option, &mut written)?;
+    let profile = Profile {
+        source,
+        disk: DiskRule {
+            choose: choose(&option("disk"), written.disk.as_deref().unwrap_or("smallest"))?,
+            min_size: written
+                .disk_min
+                .as_deref()
+                .map_or(Ok(0), |text| size(&option("disk_min"), text))?,
+        },
+        kernel_args: one_line(&option("kernel_args"), written.kernel_args.unwrap_or_default())?,
+        ssh_keys: keys,
+        timezone: timezone(&option("timezone"), written.timezone)?,
+        bridge: bridge(&option("bridge"), written.bridge)?,
+        role: role(&option("role"), written.role)?,
+        ntp: written.ntp.unwrap_or_default(),
+    };
+    // What cannot be installed on any machine is said here, and not when the first one stands there wiped.
+    install::try_out(&profile).map_err(|why| anyhow!("{}: {why}", option("system")))?;
+    Ok(profile)
+}
+
+fn source(option: &dyn Fn(&str) -> String, written: &mut written::Profile) -> Result<Source> {
+    let root_size = written.root_size.as_deref();
+    let root_size = root_size.map(|text| size(&option("root_size"), text)).transpose()?;
+    let Some(os) = written.installer.take() else {
+        ensure!(
+            written.system.is_none(),
+            "{}: this table is for an installer, and the profile names none ({} = \"debian-13\")",
+            option("system"),
+            option("installer")
+        );
+        return Ok(Source::Image(Image {
+            name: written.image.take().unwrap_or_else(|| IMAGE.into()),
+            version: written.version.take(),
+            root_size,
+        }));
+    };
+    for (name, given) in [
+        ("image", written.image.is_some()),
+        ("version", written.version.is_some()),
+        ("root_size", root_size.is_some()),
+    ] {
+        ensure!(
+            !given,
+            "{}: this is for images, and the profile has an installer; leave one of them out",
+            option(name)
+        );
+    }
+    installer(option, &os, written).map(|installer| Source::Installer(Box::new(installer)))
+}
+
+fn installer(option: &dyn Fn(&str) -> String, os: &str, written: &written::Profile) -> Result<Installer> {
+    let known = || {
+        families::all()
+            .filter(|os| os.has_installer())
+            .map(|os| os.name)
+            .collect::<Vec<_>>()
+    };
+    let os = families::named(os)
+        .filter(|os| os.has_installer())
+        .with_context(|| format!("{}: {os:?} is none of {}", option("installer"), known().join(", ")))?;
+    let system = written.system.clone().unwrap_or_default();
+    let fit = |name: &str, error: Unfit| anyhow!("{}: {error}", option(name));
+    let arguments = written
+        .kernel_args
+        .as_deref()
+        .unwrap_or_default()
+        .split_ascii_whitespace();
+    let bridge = bridge(&option("bridge"), written.bridge.clone())?;
+    for key in written.ssh_keys.iter().flatten() {
+        SshKey::new(key.as_str()).map_err(|error| fit("ssh_keys", error))?;
+    }
+    Ok(Installer {
+        os,
+        mirror: system.mirror.with_context(|| {
+            format!(
+                "{}: name the mirror that packages come from, such as \"http://deb.debian.org/debian\"",
+                option("system.mirror")
+            )
+        })?,
+        proxy: system.proxy,
+        locale: system.locale.map_or_else(|| Locale::new(LOCALE), Ok)?,
+        keyboard: system.keyboard.map_or_else(|| Keyboard::new(KEYBOARD), Ok)?,
+        timezone: TimeZone::new(timezone(&option("timezone"), written.timezone.clone())?)
+            .map_err(|error| fit("timezone", error))?,
+        layout: system.layout.unwrap_or(Layout::Whole),
+        swap: system.swap.unwrap_or(Swap::None),
+        vlan: system.vlan,
+        bridge: bridge
+            .map(DeviceName::new)
+            .transpose()
+            .map_err(|error| fit("bridge", error))?,
+        users: system.users,
+        ntp: written
+            .ntp
+            .iter()
+            .flatten()
+            .map(|server| Host::new(server.as_str()))
+            .collect::<Result<_, _>>()
+            .map_err(|error| fit("ntp", error))?,
+        packages: system.packages,
+        kernel_arguments: arguments
+            .map(KernelArgument::new)
+            .collect::<Result<_, _>>()
+            .map_err(|error| fit("kernel_args", error))?,
+        repositories: system.repositories,
+        early_commands: system.early_commands,
+        late_commands: system.late_commands,
+    })
+}
+
+fn choose(option: &str, text: &str) -> Result<Choose> {
+    Ok(match text.split_once(':') {
+        Some(("serial", serial)) if !serial.is_empty() => Choose::Serial(serial.into()),
+        Some(("by-path", path)) if !path.is_empty() => Choose::ByPath(path.into()),
+        None if text == "smallest" => Choose::Smallest,
+        None if text == "largest" => Choose::Largest,
+        None if text == "only" => Choose::Only,
+        _ => bail!("{option}: {text:?} is none of smallest, largest, only, serial:…, by-path:…"),
+    })
+}
+
+fn timezone(option: &str, written: Option<String>) -> Result<String> {
+    let zone = written.unwrap_or_else(|| "UTC".into());
+    // It becomes part of a path on the node.
+    let good = zone.split('/').all(|part| {
+        !part.is_empty()
+            && part
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '+'))
+    });
+    ensure!(good, "{option}: {zone:?} is not like \"Europe/Vienna\"");
+    Ok(zone)
+}
+
+fn bridge(option: &str, written: Option<String>) -> Result<Option<String>> {
+    let name = written.unwrap_or_else(|| "br0".into());
+    // IFNAMSIZ is 16 with the closing zero.
+    let good = name.len() <= 15 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    ensure!(
+        good,
+        "{option}: {name:?} is no name for an interface (15 letters, digits, dashes at most)"
+    );
+    Ok((!name.is_empty()).then_some(name))
+}
+
+fn role(option: &str, written: Option<String>) -> Result<String> {
+    let role = written.unwrap_or_else(|| "libvirt".into());
+    ensure!(
+        role == "libvirt",
+        "{option}: {role:?} is not known; this version knows libvirt"
+    );
+    Ok(role)
+}

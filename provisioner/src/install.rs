@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a distribution's own installer is told of a machine: the profile's part and the machine's own, in one
+//! specification. Pure: it knows no socket, no file and no clock.
+//!
+//! What cannot be installed is refused here with the name of its field: by [`try_out`] when the configuration is read,
+//! by [`specify`] when a machine is approved. No machine boots before that.
+
+use std::net::IpAddr;
+
+use kickstart::site::{Hooks, NodeInit, Site};
+use kickstart::spec::{
+    Address, Checked, DiskRule, File, Firmware, Layout, Network, Role, SMALLEST_DISK_GB, Spec, Storage, Swap, Uplink,
+};
+use kickstart::words::{ByPath, Contents, FilePath, Host, HostName, Mac, Name, Serial, Unfit, Url};
+use provisioner_api::{Disk, DiskRef, FirmwareType, Inventory, Nic, Transport};
+
+use crate::config::{Installer, Profile};
+
+/// Where installers fetch their answers and tell how far they are, before the token.
+pub const PATH: &str = "/install";
+/// Where they POST the word of a stage.
+pub const PROGRESS: &str = "progress";
+/// Where they POST why they stopped.
+pub const FAILURE: &str = "failure";
+/// Where Subiquity POSTs what it does.
+pub const WEBHOOK: &str = "webhook";
+
+/// Who may log in as root, below the installed system's root.
+const KEYS_OF_ROOT: &str = "root/.ssh/authorized_keys";
+/// Bytes in a gigabyte, as labels of disks count.
+const GB: u64 = 1_000_000_000;
+/// Gigabytes that partition tables, boot partitions and what installers leave free take, generously.
+const AROUND_THE_SYSTEM_GB: u32 = 2;
+
+/// What is known of one machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What it is made of.
+    pub inventory: &'a Inventory,
+    /// The disk of its plan.
+    pub disk: &'a DiskRef,
+}
+
+/// What the server adds for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Services {
+    /// What it serves as.
+    pub role: Role,
+    /// Through what it fetches packages.
+    pub proxy: Option<Url>,
+    /// This server, for the time; `None` where its address is not known yet.
+    pub server: Option<IpAddr>,
+}
+
+/// The specification of a machine, or the fields that stand against it.
+pub fn specify(
+    profile: &Profile,
+    installer: &Installer,
+    machine: &Machine<'_>,
+    services: Services,
+) -> Result<Checked, String> {
+    let spec = compose(profile, installer, machine, services)?;
+    let disks: Vec<_> = machine.inventory.disks.iter().map(as_known).collect();
+    kickstart::disks::choose(&spec.storage, &disks).map_err(|none| none.to_string())?;
+    check(installer, spec)
+}
+
+/// Whether a profile can be installed on any machine at all; says which field stands against it.
+pub fn try_out(profile: &Profile) -> Result<(), String> {
+    let Some(installer) = profile.installer() else {
+        return Ok(());
+    };
+    for firmware in [FirmwareType::Bios, FirmwareType::Uefi64] {
+        let inventory = made_up(firmware);
+        let disk = DiskRef {
+            serial: inventory.disks[0].serial.clone(),
+            wwn: None,
+            by_path: None,
+            size: inventory.disks[0].size,
+        };
+        let machine = Machine {
+            name: "any",
+            inventory: &inventory,
+            disk: &disk,
+        };
+        let role = Role {
+            name: word("role", Name::new(profile.role.as_str()))?,
+            packages: Vec::new(),
+            files: Vec::new(),
+            units: Vec::new(),
+        };
+        let services = Services {
+            role,
+            proxy: None,
+            server: None,
+        };
+        check(installer, compose(profile, installer, &machine, services)?)?;
+    }
+    Ok(())
+}
+
+/// Bytes that the disk must hold.
+pub fn disk_size(installer: &Installer) -> u64 {
+    let swap = match installer.swap {
+        Swap::None => 0,
+        Swap::Plain(gb) | Swap::Encrypted(gb) => gb,
+    };
+    let system = match &installer.layout {
+        Layout::DataPartition { root_gb, .. } => root_gb.saturating_add(AROUND_THE_SYSTEM_GB),
+        _ if swap > 0 => SMALLEST_DISK_GB.saturating_add(AROUND_THE_SYSTEM_GB),
+        _ => SMALLEST_DISK_GB,
+    };
+    u64::from(system.saturating_add(swap)) * GB
+}
+
+/// Where one installation's answers are, whom it calls, and what it fetches: below the server's plain HTTP at `base`.
+pub fn site(base: &str, token: &str, medium: &str, node_init: NodeInit) -> Result<Site, Unfit> {
+    let answers = format!("{base}{PATH}/{token}");
+    Ok(Site {
+        media: Url::new(format!("{base}{medium}"))?,
+        hooks: Hooks {
+            progress: Url::new(format!("{answers}/{PROGRESS}"))?,
+            failure: Url::new(format!("{answers}/{FAILURE}"))?,
+            webhook: Url::new(format!("{answers}/{WEBHOOK}"))?,
+        },
+        answers: Url::new(answers)?,
+        node_init,
+    })
+}
+
+fn compose(
+    profile: &Profile,
+    installer: &Installer,
+    machine: &Machine<'_>,
+    services: Services,
+) -> Result<Spec, String> {
+    let mut role = services.role;
+    role.files.extend(keys_of_root(profile)?);
+    let server = services
+        .server
+        .map(|address| word("ntp", Host::new(address.to_string())))
+        .transpose()?;
+    Ok(Spec {
+        hostname: word("hostname", HostName::new(machine.name))?,
+        label: None,
+        firmware: firmware(machine.inventory)?,
+        storage: Storage {
+            disk: disk(machine)?,
+            layout: installer.layout.clone(),
+            swap: installer.swap,
+        },
+        network: Network {
+            uplink: Uplink::Card(card(machine.inventory)?),
+            vlan: installer.vlan,
+            bridge: installer.bridge.clone(),
+            address: Address::Dhcp,
+        },
+        users: installer.users.clone(),
+        locale: installer.locale.clone(),
+        keyboard: installer.keyboard.clone(),
+        timezone: installer.timezone.clone(),
+        ntp: server.into_iter().chain(installer.ntp.iter().cloned()).collect(),
+        mirror: installer.mirror.clone(),
+        proxy: installer.proxy.clone().or(services.proxy),
+        packages: installer.packages.clone(),
+        kernel_arguments: installer.kernel_arguments.clone(),
+        repositories: installer.repositories.clone(),
+        early_commands: installer.early_commands.clone(),
+        late_commands: installer.late_commands.clone(),
+        role,
+    })
+}
+
+fn check(installer: &Installer, spec: Spec) -> Result<Checked, String> {
+    let checked = spec.check().map_err(|wrong| joined(&wrong))?;
+    let site = nowhere().map_err(|unfit| unfit.to_string())?;
+    let unsupported = kickstart::supports(installer.os, &checked, &site);
+    if unsupported.is_empty() {
+        Ok(checked)
+    } else {
+        Err(joined(&unsupported))
+    }
+}
+
+/// Addresses that nobody has (RFC 5737): whether a family can do what is asked depends on their form alone.
+fn nowhere() -> Result<Site, Unfit> {
+    let node_init = NodeInit {
+        programs: Vec::new(),
+        files: Vec::new(),
+        units: Vec::new(),
+    };
+    site("http://192.0.2.1:8080", "token", "/media/medium", node_init)
+}
+
+/// Root has no password; the profile's keys let in whom they let into an image.
+fn keys_of_root(profile: &Profile) -> Result<Option<File>, String> {
+    if profile.ssh_keys.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(File {
+        path: word("ssh_keys", FilePath::new(format!("/{KEYS_OF_ROOT}")))?,
+        executable: false,
+        private: true,
+        contents: word("ssh_keys", Contents::new(profile.ssh_keys.join("\n") + "\n"))?,
+    }))
+}
+
+fn firmware(inventory: &Inventory) -> Result<Firmware, String> {
+    match inventory.firmware {
+        FirmwareType::Bios => Ok(Firmware::Bios),
+        FirmwareType::Uefi64 => Ok(Firmware::Uefi),
+        FirmwareType::Uefi32 => Err(
+            "firmware: this machine has a 32-bit UEFI, which the installers of 64-bit systems do not start from; give \
+             it a profile with an image"
+                .into(),
+        ),
+    }
+}
+
+/// The card that the machine booted from: installers name it by its address, and so do we.
+fn card(inventory: &Inventory) -> Result<Mac, String> {
+    let booted = inventory.nics.iter().find(|nic| nic.booted).or(inventory.nics.first());
+    let nic = booted.ok_or("network.uplink.card: this machine told of no card")?;
+    word("network.uplink.card", Mac::new(nic.mac.to_lowercase()))
+}
+
+/// The rule by which the installer finds the very disk of the plan.
+fn disk(machine: &Machine<'_>) -> Result<DiskRule, String> {
+    let wanted = machine.disk;
+    let serial = wanted
+        .serial
+        .as_deref()
+        .map(str::trim)
+        .and_then(|text| Serial::new(text).ok());
+    let place = wanted.by_path.as_deref().and_then(|text| ByPath::new(text).ok());
+    let rules = serial
+        .map(DiskRule::Serial)
+        .into_iter()
+        .chain(place.map(DiskRule::ByPath));
+    let disks: Vec<_> = machine.inventory.disks.iter().map(as_known).collect();
+    let mut why = "storage.disk: the chosen disk has neither a serial number nor a place by which an installer could \
+                   find it; choose another one, or a profile with an image"
+        .to_owned();
+    for rule in rules {
+        let storage = Storage {
+            disk: rule,
+            layout: Layout::Whole,
+            swap: Swap::None,
+        };
+        match kickstart::disks::choose(&storage, &disks) {
+            Ok(_) => return Ok(storage.disk),
+            Err(none) => why = none.to_string(),
+        }
+    }
+    Err(why)
+}
+
+fn as_known(disk: &Disk) -> kickstart::disks::Disk {
+    kickstart::disks::Disk {
+        name: disk.name.clone(),
+        size: disk.size,
+        serial: disk.serial.as_deref().map(|serial| serial.trim().to_owned()),
+        by_path: disk.by_path.clone(),
+        usb: disk.transport == Transport::Usb,
+        removable: disk.removable,
+        read_only: disk.read_only,
+    }
+}
+
+fn word<T>(field: &str, made: Result<T, Unfit>) -> Result<T, String> {
+    made.map_err(|unfit| format!("{field}: {unfit}"))
+}
+
+fn joined(all: &[impl ToString]) -> String {
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// A machine that nobody has, which any profile could be for.
+fn made_up(firmware: FirmwareType) -> Inventory {
+    let mut inventory = Inventory {
+        firmware,
+        ..Inventory::default()
+    };
+    inventory.nics.push(Nic {
+        mac: "52:54:00:00:00:01".into(),
+        booted: true,
+        ..Nic::default()
+    });
+    inventory.disks.push(Disk {
+        name: "sda".into(),
+        by_path: None,
+        model: None,
+        serial: Some("ANY".into()),
+        wwn: None,
+        size: u64::MAX,
+        rotational: false,
+        removable: false,
+        read_only: false,
+        transport: Transport::Ata,
+        health: None,
+        in_use: false,
+        contents: provisioner_api::DiskContents::default(),
+    });
+    inventory
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use super::*;
+use crate::config::Config;
+
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGxlYW5lcg8Zk0pB3lVdXo9sPp4T6mBq7Yd1 ops";
+
+fn profile(profile: &str, system: &str) -> Profile {
+    let text = format!(
+        "[profiles.a]\ninstaller = \"debian-13\"\n{profile}\n[profiles.a.system]\n\
+         mirror = \"http://deb.debian.org/debian\"\n{system}\n"
+    );
+    Config::parse(&text, Path::new("/etc/gleaner")).unwrap().profiles["a"].clone()
+}
+
+fn disk(name: &str, serial: Option<&str>, gb: u64) -> Disk {
+    Disk {
+        name: name.into(),
+        by_path: Some(format!("pci-{name}")),
+        serial: serial.map(Into::into),
+        size: gb * GB,
+        ..made_up(FirmwareType::Bios).disks.remove(0)
+    }
+}
+
+fn machine(disks: Vec<Disk>) -> Inventory {
+    Inventory {
+        disks,
+        ..made_up(FirmwareType::Uefi64)
+    }
+}
+
+fn specified(profile: &Profile, inventory: &Inventory, chosen: usize) -> Result<Spec, String> {
+    let disk = &inventory.disks[chosen];
+    let disk = DiskRef {
+        wwn: disk.wwn.clone(),
+        serial: disk.serial.clone(),
+        by_path: disk.by_path.clone(),
+        size: disk.size,
+    };
+    let machine = Machine {
+        name: "node-001",
+        inventory,
+        disk: &disk,
+    };
+    let services = Services {
+        role: Role {
+            name: Name::new("plain").unwrap(),
+            packages: Vec::new(),
+            files: Vec::new(),
+            units: Vec::new(),
+        },
+        proxy: Some(Url::new("http://192.0.2.1:3142").unwrap()),
+        server: Some([192, 0, 2, 1].into()),
+    };
+    specify(profile, profile.installer().unwrap(), &machine, services).map(|spec| spec.spec().clone())
+}
+
+#[test]
+fn a_machines_own_part_is_its_name_firmware_card_and_disk_and_the_servers_is_time_and_proxy() {
+    let profile = profile(
+        &format!("ntp = [\"198.51.100.1\"]\nkernel_args = \"quiet nosmt\"\nssh_keys = [\"{KEY}\"]"),
+        "",
+    );
+    let mut inventory = machine(vec![disk("sda", Some("S-1"), 100), disk("sdb", Some("S-2"), 100)]);
+    inventory.nics.insert(
+        0,
+        Nic {
+            mac: "52:54:00:00:00:AA".into(),
+            ..Nic::default()
+        },
+    );
+    let spec = specified(&profile, &inventory, 1).unwrap();
+    assert_eq!((spec.hostname.as_str(), spec.firmware), ("node-001", Firmware::Uefi));
+    assert_eq!(spec.storage.disk, DiskRule::Serial(Serial::new("S-2").unwrap()));
+    assert_eq!(
+        spec.network.cards()[0].as_str(),
+        "52:54:00:00:00:01",
+        "the one that it booted from"
+    );
+    let servers: Vec<&str> = spec.ntp.iter().map(Host::as_str).collect();
+    assert_eq!(servers, ["192.0.2.1", "198.51.100.1"], "this server first");
+    assert_eq!(spec.proxy.unwrap().as_str(), "http://192.0.2.1:3142");
+    assert_eq!(spec.kernel_arguments.len(), 2);
+    assert!(spec.role.files[0].path.as_str().ends_with(KEYS_OF_ROOT));
+    assert!(spec.role.files[0].private);
+}
+
+#[test]
+fn a_proxy_that_the_profile_names_is_the_one() {
+    let profile = profile("", "proxy = \"http://192.0.2.9:3128\"");
+    let spec = specified(&profile, &machine(vec![disk("sda", Some("S"), 100)]), 0).unwrap();
+    assert_eq!(spec.proxy.unwrap().as_str(), "http://192.0.2.9:3128");
+}
+
+#[test]
+fn a_serial_number_that_two_disks_have_gives_way_to_the_place() {
+    let twins = machine(vec![disk("sda", Some("X"), 100), disk("sdb", Some("X"), 100)]);
+    let spec = specified(&profile("", ""), &twins, 1).unwrap();
+    assert_eq!(spec.storage.disk, DiskRule::ByPath(ByPath::new("pci-sdb").unwrap()));
+    let mut nameless = machine(vec![disk("sda", None, 100)]);
+    nameless.disks[0].by_path = None;
+    nameless.disks[0].wwn = Some("0x5000".into());
+    assert!(
+        specified(&profile("", ""), &nameless, 0)
+            .unwrap_err()
+            .starts_with("storage.disk: ")
+    );
+}
+
+#[test]
+fn what_a_machine_cannot_be_is_said_with_the_field_before_it_boots() {
+    let one = machine(vec![disk("sda", Some("S"), 100)]);
+    let mirrored = profile("", "layout = { kind = \"raid1\", second = { smallest-above = 50 } }");
+    let error = specified(&mirrored, &one, 0).unwrap_err();
+    assert!(error.starts_with("storage.layout.second: no disk fits"), "{error}");
+    let old = Inventory {
+        firmware: FirmwareType::Uefi32,
+        ..one.clone()
+    };
+    assert!(
+        specified(&profile("", ""), &old, 0)
+            .unwrap_err()
+            .starts_with("firmware: ")
+    );
+    let dark = Inventory {
+        nics: Vec::new(),
+        ..one
+    };
+    assert!(
+        specified(&profile("", ""), &dark, 0)
+            .unwrap_err()
+            .starts_with("network.uplink.card: ")
+    );
+}
+
+#[test]
+fn a_disk_holds_what_its_layout_says() {
+    let size = |system: &str| disk_size(profile("", system).installer().unwrap()) / GB;
+    assert_eq!(size(""), 8);
+    assert_eq!(size("swap = { encrypted = 4 }"), 14);
+    assert_eq!(
+        size("layout = { kind = \"data-partition\", root_gb = 20, mount = \"/data\" }\nswap = { plain = 2 }"),
+        24
+    );
+}

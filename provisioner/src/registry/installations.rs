@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The secrets of one installation by a distribution's own installer. They begin with it and end with it: made in the
+//! transaction in which a node comes to be installed, gone in the one in which it is not any more.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::store::{self, Document};
+use super::{Node, Registry, RegistryError, secrets};
+use crate::lifecycle::State;
+
+/// Milliseconds that one installation may take, tries of power included: longer than any mirror is slow, and what was
+/// overheard on the wire today is worth nothing tomorrow.
+const LASTS: i64 = 24 * 3_600_000;
+
+/// What one installation is known by.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Installation {
+    /// In the URLs of its answers.
+    pub token: String,
+    /// By which the installed system introduces itself for the first time.
+    pub join: String,
+    /// When both end.
+    pub until: i64,
+}
+
+impl std::fmt::Debug for Installation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Installation")
+            .field("until", &self.until)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Registry {
+    /// The secrets of a node's installation, while one is under way or its system has not come home yet.
+    pub fn installation(&self, id: &str) -> Result<Option<Installation>, RegistryError> {
+        let db = self.reader();
+        let mut statement = db.prepare_cached("SELECT token, secret, until FROM installations WHERE node = ?1")?;
+        let row = statement.query_row([id], |row| {
+            Ok(Installation {
+                token: row.get(0)?,
+                join: row.get(1)?,
+                until: row.get(2)?,
+            })
+        });
+        Ok(row.optional()?)
+    }
+
+    /// The node whose installer runs and has this token. The lookup is by hash: how long it takes says nothing of the
+    /// token.
+    pub fn by_installation(&self, token: &str, now: i64) -> Result<Option<Arc<Node>>, RegistryError> {
+        let db = self.reader();
+        let mut statement = db.prepare_cached("SELECT node FROM installations WHERE hash = ?1 AND until > ?2")?;
+        let id: Option<String> = statement
+            .query_row(params![secrets::hash(token), now], |row| row.get(0))
+            .optional()?;
+        // It knows its own end: the state is what counts.
+        Ok(id
+            .and_then(|id| self.node(&id))
+            .filter(|node| node.state.installer().is_some()))
+    }
+
+    /// How the log of a node's last installer ended, a line each.
+    pub fn installer_log(&self, id: &str) -> Result<Vec<String>, RegistryError> {
+        Ok(store::load(&self.reader(), Document::InstallerLog, id)?.unwrap_or_default())
+    }
+}
+
+/// A node comes from one state to another: secrets are made or forgotten.
+pub(super) fn follow(db: &Connection, id: &str, (from, to): (&State, &State), now: i64) -> Result<(), RegistryError> {
+    let by_installer = |state: &State| matches!(state, State::Installing { plan, .. } if plan.has_installer());
+    match (by_installer(from), by_installer(to)) {
+        (false, true) => begin(db, id, now),
+        (true, false) => end(db, id),
+        _ => Ok(()),
+    }
+}
+
+fn begin(db: &Connection, id: &str, now: i64) -> Result<(), RegistryError> {
+    let (token, join) = (secrets::random(), secrets::random());
+    let sql = "INSERT OR REPLACE INTO installations (node, hash, token, secret, until) VALUES (?1, ?2, ?3, ?4, ?5)";
+    db.execute(
+        sql,
+        params![id, secrets::hash(&token), token, join, now.saturating_add(LASTS)],
+    )?;
+    Ok(())
+}
+
+fn end(db: &Connection, id: &str) -> Result<(), RegistryError> {
+    db.execute("DELETE FROM installations WHERE node = ?1", [id])?;
+    Ok(())
+}
