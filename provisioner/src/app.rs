@@ -6,7 +6,7 @@
 //! call it from `spawn_blocking`; what only reads answers from memory.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use provisioner_api::{Finding, Life, ServiceStatus};
 use tokio::sync::broadcast;
@@ -28,6 +28,7 @@ mod install;
 mod machine;
 mod media;
 mod operator;
+mod roles;
 mod view;
 
 pub use boots::{Fetched, keep_lessons};
@@ -66,6 +67,8 @@ pub struct App {
     pub services: Mutex<Vec<ServiceStatus>>,
     /// When the server started.
     pub started: i64,
+    /// Port of the API once it is bound: what the kernel chose where the configuration says 0.
+    pub bound_api: OnceLock<u16>,
     changes: broadcast::Sender<Change>,
 }
 
@@ -151,8 +154,14 @@ impl App {
             key,
             services,
             started: now,
+            bound_api: OnceLock::new(),
             changes,
         })
+    }
+
+    /// Port of the API.
+    pub fn api_port(&self) -> u16 {
+        self.bound_api.get().copied().unwrap_or(self.config.ports.api)
     }
 
     /// News from now on. A receiver that lags must look at everything again.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use kickstart::roles::Roles;
 
 use crate::rules::Rule;
 
@@ -57,6 +58,8 @@ pub struct Config {
     pub nodes: Nodes,
     /// Kernel arguments of the RAM environment, besides those that node-init needs.
     pub ram_kernel_args: String,
+    /// What nodes can serve as.
+    pub roles: Roles,
     /// What nodes can become, by name.
     pub profiles: BTreeMap<String, Profile>,
     /// The profile of an approval that names none; always one of `profiles`.

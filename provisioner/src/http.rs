@@ -91,11 +91,12 @@ pub struct Sockets {
 pub async fn run(app: Arc<App>, sockets: Sockets, stop: CancellationToken) -> anyhow::Result<()> {
     crate::metrics::install();
     let Sockets { http, api, control } = sockets;
+    let api_port = api.local_addr()?.port();
     let hub = Arc::new(Hub::new(app.started, live::PACE));
     let web = Web {
         app: app.clone(),
         hub: hub.clone(),
-        api_port: api.local_addr()?.port(),
+        api_port: *app.bound_api.get_or_init(|| api_port),
         stop: stop.clone(),
         pages: Arc::default(),
     };
@@ -207,6 +208,7 @@ fn file_routes() -> OpenApiRouter<Web> {
         // Debian's shim writes the slash before the name of what it loads next twice.
         .route("/loaders//{file}", get(images::loader))
         .routes(routes!(images::ram))
+        .routes(routes!(images::program))
         .routes(routes!(images::image))
         .routes(routes!(media::medium))
 }

@@ -15,10 +15,12 @@ use bytes::Bytes;
 use provisioner_api::{ImageRef, ImageSummary, Manifest, RamManifest};
 
 mod import;
+mod programs;
 mod trust;
 mod verify;
 
 pub use import::{ImportError, Imported};
+pub use programs::StoredProgram;
 pub use trust::{TrustedKey, TrustedKeys};
 
 use crate::config::Image;
@@ -73,6 +75,8 @@ pub struct StoredRam {
     pub manifest: RamManifest,
     /// The loaders, by file name, for TFTP.
     pub loaders: BTreeMap<String, Bytes>,
+    /// The programs for systems on disks, by path in the list.
+    pub programs: BTreeMap<String, StoredProgram>,
     /// Who signed it.
     pub signed_by: String,
     /// Why it may not be booted, where it may not.

@@ -93,6 +93,7 @@ impl Node {
             life,
             version: env!("CARGO_PKG_VERSION").into(),
             inventory: inventory.clone(),
+            join: None,
         };
         self.post(path::REGISTER, &register)
     }

@@ -238,12 +238,13 @@ fn capsule(part: &Part) -> Result<Option<spec::File>, Broken> {
         return Ok(None);
     }
     let whole = |unfit: crate::words::Unfit| in_role(part.name, 0, unfit.to_string());
-    let lines: String = part.role.capsule.iter().map(|path| format!("{path}\n")).collect();
+    let mut lines: Vec<&str> = part.role.capsule.iter().map(FilePath::as_str).collect();
+    lines.push("");
     Ok(Some(spec::File {
         path: FilePath::new(format!("{CAPSULES}/{}.conf", part.name)).map_err(whole)?,
         executable: false,
         private: false,
-        contents: Contents::new(lines).map_err(whole)?,
+        contents: Contents::new(lines.join("\n")).map_err(whole)?,
     }))
 }
 

@@ -79,6 +79,7 @@ fn register(client: &Client, boot_id: &str, booted: Option<&str>, news: &Sender<
             life: Life::Installed,
             version: env!("CARGO_PKG_VERSION").into(),
             inventory: inventory_of(Path::new("/"), booted),
+            join: None,
         };
         let answer = client.register(&register);
         drop(register);

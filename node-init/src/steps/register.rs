@@ -45,6 +45,7 @@ pub fn introduce(facts: &Facts<'_>, client: &Client, screen: &Screen) -> Registe
         life: Life::Ram,
         version: env!("CARGO_PKG_VERSION").into(),
         inventory,
+        join: None,
     };
     let mut backoff = Backoff::default();
     loop {

@@ -29,7 +29,7 @@ pub use inventory::{
     SwitchPort, Transport, VirtExtension,
 };
 pub use medium::{MediumImport, MediumPrune, MediumSummary, Verified};
-pub use node::{Heartbeat, Life, Load, Register, Registered, Time};
+pub use node::{Heartbeat, Join, Life, Load, NodeConfig, Register, Registered, Time};
 pub use operator::{
     Approve, EventEntry, ImageSummary, Import, ImportLine, NewToken, NodeDetail, NodeSummary, Reject, ServiceStatus,
     StatusReport, Token, TokenSummary,

@@ -28,6 +28,40 @@ pub struct Register {
     pub version: String,
     /// What the machine is made of.
     pub inventory: Inventory,
+    /// What an installer left on the disk for the system's first start: whose key the one of this certificate is to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub join: Option<Join>,
+}
+
+/// A secret that makes a key a node's, once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(transparent)]
+pub struct Join(pub String);
+
+/// A secret must not reach a log by way of `{:?}`.
+impl std::fmt::Debug for Join {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Join(…)")
+    }
+}
+
+/// What an installed node knows of itself from its first start on, as it lies on its disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeConfig {
+    /// `HOST:PORT` of the controller's API.
+    pub controller: String,
+    /// SHA-256 of the controller's `SubjectPublicKeyInfo`, hex.
+    pub pin: String,
+    /// Host name.
+    pub name: String,
+}
+
+impl NodeConfig {
+    /// Where it lies.
+    pub const FILE: &'static str = "/etc/node-init/config.json";
+    /// Where the join secret of a system lies that has not joined yet; readable for root alone.
+    pub const JOIN_FILE: &'static str = "/etc/node-init/join";
 }
 
 /// The controller's answer: who this machine is.

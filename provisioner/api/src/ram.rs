@@ -2,7 +2,8 @@
 //! What a RAM environment is: a folder with a kernel, an initramfs, loaders, and a signed list of them.
 //!
 //! The folder holds `ram.json` ([`RamManifest`]), `ram.json.minisig` (a minisign signature of its exact bytes) and
-//! every file that it lists, under the paths that it lists.
+//! every file that it lists, under the paths that it lists. Beside what is booted these are the programs that an
+//! installer puts on a disk, so that one import brings all of a version.
 
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +72,10 @@ impl RamManifest {
     pub const INITRD: &'static str = "initrd";
     /// Folder of the loaders.
     pub const LOADERS: &'static str = "loaders";
+    /// Path of node-init, linked with nothing: what an installer puts on a disk, whatever the distribution.
+    pub const NODE_INIT: &'static str = "programs/node-init";
+    /// Path of the program beside it that speaks to libvirt, linked with the system's own.
+    pub const NODE_INIT_LIBVIRT: &'static str = "programs/node-init-libvirt";
 
     /// Checks everything that a server relies on; call it after the signature, before anything else.
     pub fn validate(&self) -> Result<(), RamManifestError> {

@@ -84,7 +84,7 @@ impl App {
             inventory,
             disk: &plan.disk,
         };
-        install::specify(profile, installer, &machine, services(profile, installer, None)?).map(drop)
+        install::specify(profile, installer, &machine, self.services(profile, installer, None)?).map(drop)
     }
 
     /// What the loader of the machine that asks starts, to install it; or why nothing, in words for its screen.
@@ -225,10 +225,11 @@ impl App {
             inventory: &inventory,
             disk: &plan.disk,
         };
-        let services = services(profile, installer, Some(server.address.into()))?;
+        let services = self.services(profile, installer, Some(server.address.into()))?;
         let spec = install::specify(profile, installer, &machine, services)?;
         let medium = self.medium(installer.os)?;
-        let node_init = node_init(self, node, &installation.join)?;
+        let controller = format!("{}:{}", server.address, self.api_port());
+        let node_init = self.node_init(node, &installation.join, &controller, &server.base_url())?;
         let site = install::site(&server.base_url(), &installation.token, &medium, node_init)
             .map_err(|unfit| unfit.to_string())?;
         let answer =
@@ -237,6 +238,14 @@ impl App {
             os: installer.os,
             medium,
             answer,
+        })
+    }
+
+    fn services(&self, profile: &Profile, installer: &Installer, server: Option<IpAddr>) -> Result<Services, String> {
+        Ok(Services {
+            role: self.role(profile, installer.os.packages)?,
+            proxy: proxy(installer.os),
+            server,
         })
     }
 
@@ -278,31 +287,9 @@ fn words(text: &str, letters: usize) -> String {
     text.trim().chars().filter(|c| !c.is_control()).take(letters).collect()
 }
 
-fn services(profile: &Profile, installer: &Installer, server: Option<IpAddr>) -> Result<Services, String> {
-    Ok(Services {
-        role: role(profile, installer.os)?,
-        proxy: proxy(installer.os),
-        server,
-    })
-}
-
-/// What a profile's role makes of a machine.
-fn role(profile: &Profile, os: &Os) -> Result<kickstart::spec::Role, String> {
-    let roles = kickstart::roles::Roles::built_in().map_err(|_| "the built-in roles are broken")?;
-    let role = roles
-        .named(&profile.role)
-        .and_then(|role| role.on(os.packages).cloned());
-    role.map_err(|none| format!("role: {none}"))
-}
-
 /// Through what packages of a system come.
 fn proxy(_os: &Os) -> Option<Url> {
     None
-}
-
-/// What makes the machine a node, and the node this one.
-fn node_init(_app: &App, _node: &Node, _join: &str) -> Result<kickstart::site::NodeInit, String> {
-    Err("node-init is not served yet".into())
 }
 
 fn templates() -> &'static kickstart::Templates {

@@ -57,6 +57,7 @@ impl Lab {
             life,
             version: "0".into(),
             inventory: machine(mac),
+            join: None,
         };
         self.app.register(key, FROM, &register, now).unwrap();
         self.app.caller(key).unwrap()
@@ -525,6 +526,7 @@ fn introduces_itself(lab: &Lab, key: &str, mac: &str, now: i64) -> Result<(), Ap
         life: Life::Ram,
         version: "0".into(),
         inventory: machine(mac),
+        join: None,
     };
     lab.app.register(key, FROM, &register, now).map(drop)
 }

@@ -62,12 +62,23 @@ pub(super) fn validate(written: Written, folder: &Path) -> Result<Config> {
         profiles.contains_key(&default_profile),
         "default_profile: there is no [profiles.{default_profile}]"
     );
+    let paths = paths(written.paths, folder);
+    let own_roles = written.roles.unwrap_or_else(|| paths.config.join("roles"));
+    let roles = crate::roles::load(&own_roles).context("roles")?;
+    for (name, profile) in &profiles {
+        // What the image of a profile is for, it says itself.
+        let installer = profile.installer().map(|installer| installer.os.packages);
+        let known = roles
+            .named(&profile.role)
+            .and_then(|role| installer.map(|packages| role.on(packages)).transpose());
+        known.with_context(|| format!("profiles.{name}.role"))?;
+    }
     let interfaces = written.interfaces.unwrap_or_default();
     let dhcp = networks::dhcp("dhcp", &written.dhcp, None)?;
-    let rules = written.auto_approve.into_iter().map(|rule| self::rule(rule, &profiles));
+    let approving = written.auto_approve.into_iter().map(|rule| rule_of(rule, &profiles));
     Ok(Config {
         site: written.site.unwrap_or_else(|| "Gleaner".into()),
-        paths: paths(written.paths, folder),
+        paths,
         segments: networks::segments(&written.segments, &dhcp, &interfaces)?,
         subnets: networks::subnets(&written.subnets, &dhcp)?,
         reservations: networks::reservations(written.reservations)?,
@@ -83,7 +94,8 @@ pub(super) fn validate(written: Written, folder: &Path) -> Result<Config> {
             written.ram_kernel_args.unwrap_or_else(|| RAM_KERNEL_ARGS.into()),
         )?,
         default_profile,
-        rules: rules.collect::<Result<_>>()?,
+        rules: approving.collect::<Result<_>>()?,
+        roles,
         profiles,
         enrolment: enrolment(&written.enrolment)?,
         log: log(written.log),
@@ -240,7 +252,7 @@ fn nodes(written: written::Nodes) -> Result<Nodes> {
     })
 }
 
-fn rule(written: written::Rule, profiles: &BTreeMap<String, Profile>) -> Result<Rule> {
+fn rule_of(written: written::Rule, profiles: &BTreeMap<String, Profile>) -> Result<Rule> {
     let name = written.name;
     let option = |option: &str| format!("auto_approve {name:?}: {option}");
     if let Some(profile) = &written.profile {

@@ -19,6 +19,7 @@ pub(super) struct Written {
     pub(super) ntp: Option<bool>,
     pub(super) ram_kernel_args: Option<String>,
     pub(super) default_profile: Option<String>,
+    pub(super) roles: Option<PathBuf>,
     pub(super) paths: Paths,
     pub(super) dhcp: Dhcp,
     pub(super) dns: Dns,

@@ -96,6 +96,27 @@ pub(super) async fn ram(
     Ok(files::send(stored, &method, &headers, queue.as_deref()))
 }
 
+/// A program that an installer puts on the disk of a node to be.
+#[utoipa::path(get, path = "/programs/{sha256}/{name}", tag = "files",
+    params(("sha256" = String, Path, description = "Its SHA-256, hex"), ("name" = String, Path, description = "`node-init` or `node-init-libvirt`")),
+    responses(
+        (status = 200, description = "The program", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 206, description = "One range of it", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 304, description = "The caller has it already"),
+        (status = 416, description = "The range lies outside")))]
+pub(super) async fn program(
+    State(web): State<Web>,
+    Path((sha256, name)): Path<(String, String)>,
+    method: Method,
+    headers: HeaderMap,
+    queue: Option<Extension<FileQueue>>,
+) -> Result<Response, Fault> {
+    let program = web.app.images.program(&sha256, &name);
+    let program = program.ok_or_else(|| Fault::new(Kind::NotFound, "there is no such program"))?;
+    let stored = open(program.path, Some(program.sha256), BINARY).await?;
+    Ok(files::send(stored, &method, &headers, queue.as_deref()))
+}
+
 /// A part of a node image: `manifest.json`, `manifest.json.minisig`, `chunks`.
 #[utoipa::path(get, path = "/images/{name}/{version}/{file}", tag = "files",
     params(

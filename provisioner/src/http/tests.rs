@@ -156,5 +156,6 @@ fn introduction(number: u8, boot: &str, life: Life) -> Register {
         life,
         version: "0.1.0".into(),
         inventory,
+        join: None,
     }
 }

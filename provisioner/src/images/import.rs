@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! An image arrives: verified to the last byte in a folder of its own, then put in place by one rename.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -281,10 +282,12 @@ fn copy_files(
         done += entry.size;
         progress(done, total);
     }
-    sync(&to.join(RamManifest::LOADERS)).or_else(|error| match error {
-        ImportError::Io(_, error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => Err(other),
-    })
+    let folders: BTreeSet<&Path> = manifest
+        .files
+        .iter()
+        .filter_map(|entry| Path::new(&entry.path).parent())
+        .collect();
+    folders.into_iter().try_for_each(|folder| sync(&to.join(folder)))
 }
 
 fn exists(path: &Path) -> Result<bool, ImportError> {

@@ -118,10 +118,17 @@ impl Lab {
     }
 
     fn ram(&self, version: &str, signer: &Signer) -> PathBuf {
+        let programs = [RamManifest::NODE_INIT, RamManifest::NODE_INIT_LIBVIRT];
+        self.ram_with(version, signer, &programs)
+    }
+
+    fn ram_with(&self, version: &str, signer: &Signer, programs: &[&str]) -> PathBuf {
         let folder = self.folder.path().join(format!("ram-{version}"));
         fs::create_dir_all(folder.join("loaders")).unwrap();
+        fs::create_dir_all(folder.join("programs")).unwrap();
         let mut files = Vec::new();
-        for path in ["initrd", "loaders/undionly.kpxe", "vmlinuz"] {
+        let paths = [&["initrd", "loaders/undionly.kpxe"], programs, &["vmlinuz"]].concat();
+        for path in paths {
             let content = format!("{path} of {version}");
             fs::write(folder.join(path), &content).unwrap();
             let blake3 = blake3::hash(content.as_bytes()).to_hex().to_string();
@@ -423,6 +430,40 @@ fn a_ram_environment_is_taken_in_and_its_loaders_are_in_memory() {
     assert_eq!(lab.store.ram().unwrap().manifest.version, "1");
     assert_eq!(lab.store.loader("undionly.kpxe").unwrap(), "loaders/undionly.kpxe of 1");
     assert!(lab.store.loader("../vmlinuz").is_none() && lab.store.loader("vmlinuz").is_none());
+}
+
+#[test]
+fn an_import_brings_the_programs_that_installers_put_on_disks() {
+    let lab = Lab::new();
+    assert!(lab.store.programs().unwrap_err().contains("provisioner image import"));
+    lab.import(&lab.ram("1", &Signer::new(BUILDER))).unwrap();
+    let [node_init, libvirt] = lab.store.programs().unwrap();
+    assert_eq!(
+        (node_init.name.as_str(), libvirt.name.as_str()),
+        ("node-init", "node-init-libvirt")
+    );
+    assert_eq!(fs::read_to_string(&node_init.path).unwrap(), "programs/node-init of 1");
+    let known = sha256("programs/node-init of 1");
+    assert_eq!(node_init.sha256, known);
+    assert!(lab.store.program(&node_init.sha256, "node-init-libvirt").is_none());
+    lab.import(&lab.ram("2", &Signer::new(BUILDER))).unwrap();
+    assert_ne!(lab.store.programs().unwrap()[0].sha256, known);
+    assert!(
+        lab.store.program(&known, "node-init").is_some(),
+        "what has begun goes on with its version"
+    );
+}
+
+fn sha256(content: &str) -> String {
+    hex::encode(ring::digest::digest(&ring::digest::SHA256, content.as_bytes()))
+}
+
+#[test]
+fn a_ram_environment_without_programs_boots_and_says_what_it_lacks() {
+    let lab = Lab::new();
+    lab.import(&lab.ram_with("1", &Signer::new(BUILDER), &[])).unwrap();
+    assert!(lab.store.ram().is_ok());
+    assert!(lab.store.programs().unwrap_err().contains("build and import it anew"));
 }
 
 #[test]

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use provisioner_api::{Manifest, RamManifest};
+use ring::digest;
 use serde::de::DeserializeOwned;
 
 use super::import::{CHUNKS, MANIFEST, SIGNATURE_ENDING};
 use super::trust::TrustedKeys;
-use super::{StoredImage, StoredRam};
+use super::{StoredImage, StoredProgram, StoredRam};
 
 /// Bytes of a manifest at most: 16 TB of chunks. A larger one is not ours.
 const LARGEST_MANIFEST: u64 = 64 << 20;
@@ -87,25 +88,33 @@ pub(super) fn ram(folder: PathBuf, trusted: &TrustedKeys) -> Option<StoredRam> {
         .signer
         .clone()
         .and_then(|_| manifest.validate().map_err(|error| error.to_string()));
-    let loaders = valid.and_then(|()| files(&folder, &manifest));
+    let files = valid.and_then(|()| files(&folder, &manifest));
     let misplaced = misplaced(&folder, &[&manifest.version]);
     let signed_by = signed.signer.unwrap_or_default();
-    let (loaders, problem) = match loaders {
-        Ok(loaders) => (loaders, misplaced),
-        Err(why) => (BTreeMap::new(), Some(why)),
+    let (files, problem) = match files {
+        Ok(files) => (files, misplaced),
+        Err(why) => (Files::default(), Some(why)),
     };
     Some(StoredRam {
         folder,
         manifest,
-        loaders,
+        loaders: files.loaders,
+        programs: files.programs,
         signed_by,
         problem,
     })
 }
 
+/// What is kept of a RAM environment's files in memory.
+#[derive(Default)]
+struct Files {
+    loaders: BTreeMap<String, Bytes>,
+    programs: BTreeMap<String, StoredProgram>,
+}
+
 /// Checks every file and reads the loaders. All of it is booted as is, so all of it is hashed: 50 MB take a moment.
-fn files(folder: &Path, manifest: &RamManifest) -> Result<BTreeMap<String, Bytes>, String> {
-    let mut loaders = BTreeMap::new();
+fn files(folder: &Path, manifest: &RamManifest) -> Result<Files, String> {
+    let mut files = Files::default();
     for entry in &manifest.files {
         let path = folder.join(&entry.path);
         let mut hasher = blake3::Hasher::new();
@@ -120,10 +129,19 @@ fn files(folder: &Path, manifest: &RamManifest) -> Result<BTreeMap<String, Bytes
             .and_then(|rest| rest.strip_prefix('/'))
         {
             let content = fs::read(&path).map_err(|error| format!("{} cannot be read ({error})", entry.path))?;
-            loaders.insert(name.to_owned(), Bytes::from(content));
+            files.loaders.insert(name.to_owned(), Bytes::from(content));
+        }
+        if [RamManifest::NODE_INIT, RamManifest::NODE_INIT_LIBVIRT].contains(&entry.path.as_str()) {
+            let content = fs::read(&path).map_err(|error| format!("{} cannot be read ({error})", entry.path))?;
+            let program = StoredProgram {
+                name: entry.path.rsplit('/').next().unwrap_or_default().to_owned(),
+                sha256: hex::encode(digest::digest(&digest::SHA256, &content)),
+                path,
+            };
+            files.programs.insert(entry.path.clone(), program);
         }
     }
-    Ok(loaders)
+    Ok(files)
 }
 
 /// A signed image under another's name would be served as that one.

@@ -52,6 +52,7 @@ impl Lab {
             life,
             version: "0".into(),
             inventory,
+            join: None,
         };
         self.registry
             .register(key, &register, &|number| format!("node-{number}"), Door::Open, self.now)
@@ -404,6 +405,7 @@ fn a_card_is_looked_up_with_doubt() {
         life: Life::Ram,
         version: "0".into(),
         inventory,
+        join: None,
     };
     let laptop = lab
         .registry

@@ -59,7 +59,7 @@ fn profile(name: &str, mut written: written::Profile) -> Result<Profile> {
         ssh_keys: keys,
         timezone: timezone(&option("timezone"), written.timezone)?,
         bridge: bridge(&option("bridge"), written.bridge)?,
-        role: role(&option("role"), written.role)?,
+        role: written.role.unwrap_or_else(|| kickstart::roles::DEFAULT.into()),
         ntp: written.ntp.unwrap_or_default(),
     };
     // What cannot be installed on any machine is said here, and not when the first one stands there wiped.
@@ -190,13 +190,4 @@ fn bridge(option: &str, written: Option<String>) -> Result<Option<String>> {
         "{option}: {name:?} is no name for an interface (15 letters, digits, dashes at most)"
     );
     Ok((!name.is_empty()).then_some(name))
-}
-
-fn role(option: &str, written: Option<String>) -> Result<String> {
-    let role = written.unwrap_or_else(|| "libvirt".into());
-    ensure!(
-        role == "libvirt",
-        "{option}: {role:?} is not known; this version knows libvirt"
-    );
-    Ok(role)
 }

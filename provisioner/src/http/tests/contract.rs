@@ -19,6 +19,7 @@ fn operations() -> Vec<(String, String, String)> {
                 .replace("{version}", "1")
                 .replace("{*file}", "vmlinuz")
                 .replace("{token}", "none")
+                .replace("{sha256}", "0a")
                 .replace("{file}", "vmlinuz");
             found.push((group, method.to_uppercase(), path));
         }

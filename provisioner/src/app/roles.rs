@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What nodes serve as, and how an installer makes one of a system.
+
+use kickstart::families::Packages;
+use kickstart::site::NodeInit;
+use kickstart::spec;
+
+use super::App;
+use crate::config::Profile;
+use crate::node_init::{self, NodeToBe};
+use crate::registry::Node;
+
+impl App {
+    /// What a profile's role is made of where packages are installed like this, or why it cannot be.
+    pub fn role(&self, profile: &Profile, packages: Packages) -> Result<spec::Role, String> {
+        let role = self
+            .config
+            .roles
+            .named(&profile.role)
+            .map_err(|none| format!("role: {none}"))?;
+        role.on(packages).cloned().map_err(|none| format!("role: {none}"))
+    }
+
+    /// What an installer puts on the disk of a node, which joins with this secret. `controller` is `HOST:PORT` of the
+    /// API and `base` plain HTTP without a slash at its end, both as the machine reaches them.
+    pub fn node_init(&self, node: &Node, join: &str, controller: &str, base: &str) -> Result<NodeInit, String> {
+        let to_be = NodeToBe {
+            name: &node.name,
+            controller,
+            pin: &self.key.pin,
+            join,
+        };
+        node_init::node_init(&to_be, &self.images.programs()?, base)
+    }
+}
