@@ -301,3 +301,6 @@ fn templates() -> &'static kickstart::Templates {
     });
     &BUILT_IN
 }
+
+#[cfg(test)]
+mod tests;

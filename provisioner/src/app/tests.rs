@@ -15,8 +15,9 @@ use super::*;
 use crate::boot::Boot;
 use crate::config::Config;
 
-const MAC: &str = "52:54:00:77:00:01";
-const FROM: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 50));
+pub(crate) const MAC: &str = "52:54:00:77:00:01";
+const FROM_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 50);
+const FROM: IpAddr = IpAddr::V4(FROM_V4);
 const RULE: &str = "[[auto_approve]]\nname = \"everybody\"\n";
 const START: i64 = 1_800_000_000_000;
 
@@ -67,6 +68,7 @@ impl Lab {
     pub(crate) fn boots(&self, mac: &str) -> Boot {
         let who = Who {
             mac: Some(mac.parse().unwrap()),
+            from: Some(FROM_V4),
             ..Who::default()
         };
         self.app.boot(&who, START)
