@@ -10,6 +10,7 @@ pub mod bench;
 pub mod demo;
 pub mod folder;
 pub mod http;
+pub mod installer;
 pub mod journey;
 pub mod lab;
 pub mod machine;

@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use provisioner_api::{
-    Capsule, DiskRef, Event, ImageRef, Install, Inventory, Life, Manifest, NodeEvent, Order, RebootInto, Registered,
-    Stage, cmdline,
+    Capsule, DiskRef, Event, ImageRef, Install, Inventory, Life, Manifest, NodeConfig, NodeEvent, Order, RebootInto,
+    Registered, Stage, cmdline,
 };
 
+use crate::installer::Installer;
 use crate::node::tls::Key;
 use crate::node::{self, Node, inventory};
 use crate::rom::ether::Ether;
@@ -62,8 +63,10 @@ pub struct System {
     pub machine_id: String,
     /// `/etc/ssh/ssh_host_ed25519_key`.
     pub ssh_key: String,
-    /// Which image it was.
+    /// Which image it was, or which installer.
     pub image: String,
+    /// The secret by which it introduces itself the first time, where an installer put it there.
+    pub join: Option<String>,
 }
 
 #[derive(Default)]
@@ -71,6 +74,7 @@ enum Power {
     #[default]
     Off,
     On(Box<Session>),
+    Installer(Box<Installer>),
 }
 
 /// What runs between two power cuts.
@@ -103,6 +107,8 @@ pub enum Step {
     KeptCapsule,
     /// It went down, and comes up again with the next step.
     Rebooted(RebootInto),
+    /// Its installer has come to this stage, and the server heard it.
+    Installing(&'static str),
 }
 
 impl Machine {
@@ -127,7 +133,15 @@ impl Machine {
     pub fn node(&mut self) -> Result<&mut Node> {
         match &mut self.power {
             Power::On(session) => Ok(&mut session.node),
-            Power::Off => bail!("the machine {} is off", self.rom.mac_text()),
+            Power::Installer(_) | Power::Off => bail!("no node-init runs on {}", self.rom.mac_text()),
+        }
+    }
+
+    /// The installer that runs.
+    pub fn installer(&self) -> Result<&Installer> {
+        match &self.power {
+            Power::Installer(installer) => Ok(installer),
+            Power::On(_) | Power::Off => bail!("no installer runs on {}", self.rom.mac_text()),
         }
     }
 
@@ -135,7 +149,7 @@ impl Machine {
     pub fn life(&self) -> Option<Life> {
         match &self.power {
             Power::On(session) => Some(session.life),
-            Power::Off => None,
+            Power::Installer(_) | Power::Off => None,
         }
     }
 
@@ -143,7 +157,7 @@ impl Machine {
     pub fn registered(&self) -> Option<&Registered> {
         match &self.power {
             Power::On(session) => session.registered.as_ref(),
-            Power::Off => None,
+            Power::Installer(_) | Power::Off => None,
         }
     }
 
@@ -151,6 +165,7 @@ impl Machine {
     pub fn step(&mut self) -> Result<Step> {
         let step = match &self.power {
             Power::Off => self.start(),
+            Power::Installer(_) => self.install(),
             Power::On(session) if session.registered.is_none() => self.register(),
             Power::On(session) if session.unsent.is_some() => self.tell(),
             Power::On(session) if session.life == Life::Installed && !session.home => self.come_home(),
@@ -205,6 +220,11 @@ impl Machine {
                 let node = Node::start(boot.address, controller, word(cmdline::PIN)?, Key::new()?)?;
                 self.power = Power::on(Life::Ram, node, boot.address);
             }
+            Script::Install { arguments, .. } => {
+                boot.fetch_kernel()?;
+                let installer = Installer::start(boot.address, arguments, &self.inventory)?;
+                self.power = Power::Installer(Box::new(installer));
+            }
             Script::LocalDisk { .. } => {
                 let system = self
                     .disk
@@ -221,9 +241,32 @@ impl Machine {
         Ok(Step::Booted(Box::new(boot)))
     }
 
+    /// What an installer does: a stage a step.
+    fn install(&mut self) -> Result<Step> {
+        let Power::Installer(installer) = &mut self.power else {
+            bail!("no installer runs")
+        };
+        let stage = installer.go_on()?;
+        match stage {
+            "partitioning" => {
+                self.disk.system = None;
+                self.disk.writes += 1;
+            }
+            "late" => self.disk.system = Some(installed(installer)?),
+            "done" => self.cut_power(),
+            _ => {}
+        }
+        Ok(Step::Installing(stage))
+    }
+
     fn register(&mut self) -> Result<Step> {
         let session = self.power.session()?;
-        let registered = session.node.register(session.life, &self.inventory)?;
+        let system = self.disk.system.as_mut().filter(|_| session.life == Life::Installed);
+        let join = system.as_ref().and_then(|system| system.join.clone());
+        let registered = session.node.register_with(session.life, &self.inventory, join)?;
+        if let Some(system) = system {
+            system.join = None;
+        }
         session.registered = Some(registered.clone());
         Ok(Step::Registered(registered))
     }
@@ -319,7 +362,7 @@ impl Power {
     fn session(&mut self) -> Result<&mut Session> {
         match self {
             Self::On(session) => Ok(session),
-            Self::Off => bail!("the machine is off"),
+            Self::Installer(_) | Self::Off => bail!("no node-init runs"),
         }
     }
 }
@@ -356,8 +399,26 @@ fn write(node: &mut Node, from: Ipv4Addr, install: &Install) -> Result<(System, 
             .and_then(|capsule| capsule.ssh_host_keys.into_values().next())
             .unwrap_or_else(fresh),
         image: format!("{} {}", install.image.name, install.image.version),
+        join: None,
     };
     Ok((system, bytes))
+}
+
+/// The system that an installer leaves: a key of its own, and nothing of the node that was there before.
+fn installed(installer: &Installer) -> Result<System> {
+    let fresh = || hex::encode(rand::random::<[u8; 16]>());
+    let target = installer.target()?;
+    let config = target.config()?;
+    Ok(System {
+        name: target.file("/etc/hostname")?.trim().to_owned(),
+        key: Key::new()?.to_pem(),
+        controller: config.controller,
+        pin: config.pin,
+        machine_id: fresh(),
+        ssh_key: fresh(),
+        image: "by an installer".into(),
+        join: Some(target.file(NodeConfig::JOIN_FILE)?.trim().to_owned()),
+    })
 }
 
 fn fetch(from: Ipv4Addr, image: &ImageRef) -> Result<u64> {

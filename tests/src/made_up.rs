@@ -33,6 +33,8 @@ pub const LOADER: usize = 70_001;
 /// Bytes of a kernel or initramfs.
 pub const KERNEL: usize = 200_000;
 
+/// Bytes of a program for systems that an installer made.
+const PROGRAM: usize = 50_000;
 /// Bytes of noise that a large file repeats.
 const PIECE: usize = 4 << 20;
 
@@ -106,7 +108,9 @@ pub fn ram_with(
     loaders: &[(&str, usize)],
 ) -> Result<PathBuf> {
     let folder = place.join(format!("ram-{version}"));
-    fs::create_dir_all(folder.join(RamManifest::LOADERS)).context("making a folder")?;
+    for below in [RamManifest::LOADERS, "programs"] {
+        fs::create_dir_all(folder.join(below)).context("making a folder")?;
+    }
     let mut files = Vec::new();
     let mut file = |path: String, size: usize| -> Result<()> {
         let piece = noise(size.min(PIECE));
@@ -129,6 +133,9 @@ pub fn ram_with(
     file(RamManifest::INITRD.into(), initrd)?;
     for (loader, size) in loaders {
         file(format!("{}/{loader}", RamManifest::LOADERS), *size)?;
+    }
+    for program in [RamManifest::NODE_INIT, RamManifest::NODE_INIT_LIBVIRT] {
+        file(program.into(), PROGRAM)?;
     }
     file(RamManifest::KERNEL.into(), kernel)?;
     let manifest = RamManifest {
@@ -186,6 +193,17 @@ pub fn image(place: &Path, version: &str, size: usize, signature: &Signature) ->
     };
     fs::write(folder.join("chunks"), data).context("writing chunks")?;
     signature.write(&folder, "manifest.json", &manifest)?;
+    Ok(folder)
+}
+
+/// Makes the boot medium of a system in a new folder below `place`: files of noise with the names that it needs.
+pub fn medium(place: &Path, os: &str, files: &[&str]) -> Result<PathBuf> {
+    let folder = place.join(format!("medium-{os}"));
+    for file in files {
+        let path = folder.join(file);
+        fs::create_dir_all(path.parent().context("a file without a folder")?).context("making a folder")?;
+        fs::write(path, noise(KERNEL)).with_context(|| format!("writing {file}"))?;
+    }
     Ok(folder)
 }
 

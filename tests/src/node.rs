@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use provisioner_api::{
-    Capsule, Event, Heartbeat, Inventory, Life, NodeEvent, Orders, PROBLEM_JSON, Problem, Progress, Register,
+    Capsule, Event, Heartbeat, Inventory, Join, Life, NodeEvent, Orders, PROBLEM_JSON, Problem, Progress, Register,
     Registered, Stage, Time, path,
 };
 use rustls::ClientConfig;
@@ -88,12 +88,17 @@ impl Node {
 
     /// Introduces itself.
     pub fn register(&mut self, life: Life, inventory: &Inventory) -> Result<Registered> {
+        self.register_with(life, inventory, None)
+    }
+
+    /// Introduces itself, with the secret that an installer left.
+    pub fn register_with(&mut self, life: Life, inventory: &Inventory, join: Option<String>) -> Result<Registered> {
         let register = Register {
             boot_id: self.boot_id.clone(),
             life,
             version: env!("CARGO_PKG_VERSION").into(),
             inventory: inventory.clone(),
-            join: None,
+            join: join.map(Join),
         };
         self.post(path::REGISTER, &register)
     }

@@ -288,7 +288,7 @@ impl Rom {
 impl Boot {
     /// Fetches kernel and initramfs, as iPXE does before it starts them: their bytes.
     pub fn fetch_kernel(&self) -> Result<u64> {
-        let Script::Discover { kernel, initrd, .. } = &self.script else {
+        let (Script::Discover { kernel, initrd, .. } | Script::Install { kernel, initrd, .. }) = &self.script else {
             bail!("nothing is to be started: {:?}", self.script)
         };
         let mut bytes = 0;
@@ -337,14 +337,17 @@ pub fn get(from: Ipv4Addr, url: &str) -> Result<Reply> {
 
 /// Asks a plain HTTP URL something without body.
 pub fn ask(from: Ipv4Addr, method: &str, url: &str) -> Result<Reply> {
-    let (host, path) = url
-        .strip_prefix("http://")
-        .and_then(|rest| rest.split_once('/'))
-        .context("taking a URL apart")?;
-    let host = host.parse().with_context(|| format!("understanding {host}"))?;
+    let (host, path) = parts(url)?;
     let stream = connect(from, host)?;
-    http::ask(stream, method, &format!("/{path}"), &["Connection: close"], None)
-        .with_context(|| format!("fetching {url}"))
+    http::ask(stream, method, &path, &["Connection: close"], None).with_context(|| format!("fetching {url}"))
+}
+
+/// Whom a plain HTTP URL names, and the path there.
+pub fn parts(url: &str) -> Result<(SocketAddr, String)> {
+    let rest = url.strip_prefix("http://").and_then(|rest| rest.split_once('/'));
+    let (host, path) = rest.context("taking a URL apart")?;
+    let host = host.parse().with_context(|| format!("understanding {host}"))?;
+    Ok((host, format!("/{path}")))
 }
 
 /// A connection from an address of ours.

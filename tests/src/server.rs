@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use provisioner_api::{ImportLine, NodeSummary, Token};
+use provisioner_api::{ImportLine, MediumImport, NodeSummary, Token, Verified};
 use serde_json::json;
 
 use crate::lab::{BRIDGE, Lab, SERVER, Server, Wire};
 use crate::machine::Machine;
-use crate::made_up::{self, Signature};
+use crate::made_up::{self, LOADERS, SIGNED, Signature};
 use crate::rom::Kind;
 use crate::rom::ether::Ether;
 use crate::space::Space;
@@ -96,6 +96,34 @@ impl Yard {
             made_up::ram(place, "1", &self.signature)?,
             made_up::image(place, "1", IMAGE, &self.signature)?,
         ))
+    }
+
+    /// Imports a RAM environment with which UEFI starts shim and GRUB.
+    pub fn import_signed_ram(&mut self) -> Result<()> {
+        let mut loaders = [&LOADERS[..], &SIGNED].concat();
+        loaders.sort_unstable();
+        let loaders: Vec<(&str, usize)> = loaders.into_iter().map(|loader| (loader, made_up::LOADER)).collect();
+        let sizes = [made_up::KERNEL; 2];
+        let signed = made_up::ram_with(self.lab.folder(), "2", &self.signature, sizes, &loaders)?;
+        self.server().import(&signed)
+    }
+
+    /// Imports a made-up boot medium of a system, of these files.
+    pub fn import_medium(&mut self, os: &str, files: &[&str]) -> Result<()> {
+        let folder = made_up::medium(self.lab.folder(), os, files)?;
+        let import = MediumImport {
+            folder: folder.display().to_string(),
+            os: os.into(),
+            release: "made up".into(),
+            source: "a laboratory".into(),
+            verified: Verified::Nothing,
+        };
+        let import = serde_json::to_value(import).context("writing JSON")?;
+        let reply = self.server().ask("POST", "/api/v1/media/import", Some(&import))?;
+        match last_line(&reply.text())? {
+            ImportLine::Done { .. } => Ok(()),
+            other => anyhow::bail!("importing {os}: {other:?}"),
+        }
     }
 
     /// The provisioner.

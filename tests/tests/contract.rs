@@ -4,7 +4,7 @@
 
 use anyhow::{Context, Result, ensure};
 use provisioner_api::SeenCard;
-use tests::made_up::{self, LOADERS, SIGNED};
+use tests::made_up::{self, LOADERS};
 use tests::rom::dhcp::Voice;
 use tests::rom::script::{self, Script};
 use tests::rom::{self, Kind, Rom, tftp};
@@ -154,20 +154,10 @@ fn answers_reach_a_card_without_an_address_whether_it_wants_them_broadcast_or_no
     .unwrap();
 }
 
-/// A RAM environment with which UEFI starts shim and GRUB.
-fn import_signed(yard: &mut Yard) -> Result<()> {
-    let mut loaders = [&LOADERS[..], &SIGNED].concat();
-    loaders.sort_unstable();
-    let loaders: Vec<(&str, usize)> = loaders.into_iter().map(|loader| (loader, made_up::LOADER)).collect();
-    let sizes = [made_up::KERNEL; 2];
-    let signed = made_up::ram_with(yard.lab.folder(), "2", &yard.signature, sizes, &loaders)?;
-    yard.lab.server().import(&signed)
-}
-
 #[test]
 fn grub_asks_on_the_screen_of_an_unknown_machine_and_goes_on_to_its_disk_by_itself() {
     let mut yard = Yard::new(&format!("{ALONE}\n[enrolment]\nunknown = \"ask\"\n")).unwrap();
-    import_signed(&mut yard).unwrap();
+    yard.import_signed_ram().unwrap();
     yard.tell(|street| {
         for (number, kind) in [(1, Kind::UefiX64), (2, Kind::HttpX64)] {
             let boot = Rom::new(kind, number).boot_by_grub(&street.ether)?;
@@ -199,7 +189,7 @@ fn where_the_signed_loaders_are_there_uefi_comes_by_shim_and_grub_over_tftp_and_
         Ok(())
     })
     .unwrap();
-    import_signed(&mut yard).unwrap();
+    yard.import_signed_ram().unwrap();
     yard.tell(|street| {
         for (number, kind) in [
             (1, Kind::UefiX64),

@@ -87,7 +87,7 @@ impl Boot {
 
     /// Fetches kernel and initramfs: their bytes.
     pub fn fetch_kernel(&self) -> Result<usize> {
-        let Script::Discover { kernel, initrd, .. } = &self.script else {
+        let (Script::Discover { kernel, initrd, .. } | Script::Install { kernel, initrd, .. }) = &self.script else {
             anyhow::bail!("nothing is to be started: {:?}", self.script)
         };
         Ok(self.way.fetch(kernel)?.len() + self.way.fetch(initrd)?.len())

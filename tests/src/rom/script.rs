@@ -15,6 +15,15 @@ pub enum Script {
         /// The kernel's command line.
         arguments: Vec<String>,
     },
+    /// Start a distribution's own installer.
+    Install {
+        /// URL or path of the kernel.
+        kernel: String,
+        /// URL or path of the initramfs.
+        initrd: String,
+        /// The kernel's command line.
+        arguments: Vec<String>,
+    },
     /// Start the local disk.
     LocalDisk {
         /// URL of the loader that does it under UEFI; empty where the firmware does.
@@ -49,11 +58,9 @@ pub fn parse(text: &str, mac: &str) -> Result<Script> {
         let initrd = find("initrd")
             .and_then(|words| words.last())
             .context("a kernel without initrd")?;
-        return Ok(Script::Discover {
-            kernel: (*kernel.get(1).context("a kernel without URL")?).to_owned(),
-            initrd: (*initrd).to_owned(),
-            arguments: kernel[2..].iter().map(|word| (*word).to_owned()).collect(),
-        });
+        let url = (*kernel.get(1).context("a kernel without URL")?).to_owned();
+        let arguments = kernel[2..].iter().map(|word| (*word).to_owned()).collect();
+        return Ok(started(url, (*initrd).to_owned(), arguments));
     }
     // Only the way to the disk depends on the platform.
     if find("iseq").is_some_and(|words| words.get(1) == Some(&"${platform}")) {
@@ -107,11 +114,9 @@ pub fn parse_grub(text: &str) -> Result<Script> {
     };
     if let Some(kernel) = find("linux") {
         let initrd = find("initrd").and_then(|words| words.last());
-        return Ok(Script::Discover {
-            kernel: kernel.get(1).context("a kernel without path")?.clone(),
-            initrd: initrd.context("a kernel without initrd")?.clone(),
-            arguments: kernel[2..].to_vec(),
-        });
+        let path = kernel.get(1).context("a kernel without path")?.clone();
+        let initrd = initrd.context("a kernel without initrd")?.clone();
+        return Ok(started(path, initrd, kernel[2..].to_vec()));
     }
     if let Some(loader) = find("chainloader") {
         return Ok(Script::LocalDisk {
@@ -134,6 +139,23 @@ pub fn parse_grub(text: &str) -> Result<Script> {
     Ok(Script::Stop {
         said: said.map(|words| words[1..].join(" ")).collect(),
     })
+}
+
+/// What a kernel is: ours is told who is its first program.
+fn started(kernel: String, initrd: String, arguments: Vec<String>) -> Script {
+    if arguments.iter().any(|argument| argument.starts_with("rdinit=")) {
+        Script::Discover {
+            kernel,
+            initrd,
+            arguments,
+        }
+    } else {
+        Script::Install {
+            kernel,
+            initrd,
+            arguments,
+        }
+    }
 }
 
 /// Every URL of our own in a script, whichever branch it stands in.

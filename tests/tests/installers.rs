@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Machines that their distribution's own installer installs: a fake of it, and of the machine, and the real server.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use anyhow::{Context, Result, ensure};
+use provisioner_api::RebootInto;
+use tests::installer::{self, Installer};
+use tests::machine::{Machine, Step};
+use tests::rom::script::Script;
+use tests::rom::{self, Kind};
+use tests::server::{ALONE, EVERYBODY, PATIENCE, Street, Yard};
+
+/// The systems that have an installer, one of each family, and what their media are made of.
+const SYSTEMS: [(&str, &[&str]); 5] = [
+    ("debian-13", &["linux", "initrd.gz"]),
+    ("ubuntu-24.04", &["casper/vmlinuz", "casper/initrd", "installer.iso"]),
+    (
+        "rocky-9",
+        &[
+            "images/pxeboot/vmlinuz",
+            "images/pxeboot/initrd.img",
+            "images/install.img",
+            ".treeinfo",
+        ],
+    ),
+    (
+        "opensuse-leap-15",
+        &["boot/x86_64/loader/linux", "boot/x86_64/loader/initrd"],
+    ),
+    (
+        "opensuse-leap-16",
+        &[
+            "boot/x86_64/loader/linux",
+            "boot/x86_64/loader/initrd",
+            "LiveOS/squashfs.img",
+        ],
+    ),
+];
+
+/// A laboratory whose machines become this system by its installer.
+fn yard(os: &str) -> Yard {
+    let profile = format!(
+        "\n[profiles.compute]\ninstaller = \"{os}\"\n[profiles.compute.system]\nmirror = \"http://mirror.example/{os}\"\n"
+    );
+    let mut yard = Yard::new(&format!("{ALONE}{profile}{EVERYBODY}")).unwrap();
+    let (_, files) = SYSTEMS.iter().find(|(name, _)| *name == os).unwrap();
+    yard.import_medium(os, files).unwrap();
+    yard
+}
+
+/// Runs up to a stage of the installer.
+fn run_to(machine: &mut Machine, stage: &'static str) -> Result<()> {
+    let there = |step: &Step| matches!(step, Step::Installing(at) if *at == stage);
+    machine.run_until(PATIENCE, there).map(drop)
+}
+
+fn state(street: &Street<'_>, machine: &Machine) -> Result<String> {
+    Ok(street.summary(machine)?.state)
+}
+
+/// What a URL is answered with, asked from where nobody's machine is.
+fn status(street: &Street<'_>, url: &str) -> Result<u16> {
+    Ok(rom::get(street.address()?, url)?.status)
+}
+
+#[test]
+fn a_power_cut_in_the_middle_of_an_installer_begins_it_again_without_a_hand() {
+    let mut yard = yard("debian-13");
+    yard.tell(|street| {
+        let mut machine = street.machine(Kind::BiosPxe, 1);
+        for stage in ["pre", "partitioning", "late"] {
+            run_to(&mut machine, stage)?;
+            machine.cut_power();
+        }
+        run_to(&mut machine, "done")?;
+        let node = street.summary(&machine)?;
+        ensure!(node.state == "installing", "{node:?}");
+        let events = street.server.events(&node.name)?;
+        let began = events.iter().filter(|event| event.kind == "installer-began").count();
+        ensure!(began == 4, "{events:#?}");
+        ensure!(events.iter().all(|event| event.kind != "failed"), "{events:#?}");
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn an_installer_that_fails_says_why_and_how_its_log_ended_and_the_machine_tries_again() {
+    let mut yard = yard("ubuntu-24.04");
+    yard.tell(|street| {
+        let mut machine = street.machine(Kind::UefiX64, 1);
+        run_to(&mut machine, "packages")?;
+        let log = ["E: Failed to fetch a package", "E: 404 Not Found"];
+        machine
+            .installer()?
+            .fail("curtin: the mirror lacks what it lists", &log)?;
+        let dead = machine.installer()?.answers.clone();
+        let node = street.summary(&machine)?;
+        ensure!(node.state == "approved", "{node:?}");
+        let shown = street.server.cli(&["node", "show", &node.name])?;
+        ensure!(log.iter().all(|line| shown.contains(line)), "{shown}");
+        let page = rom::get(street.address()?, &street.url(&format!("/nodes/{}", node.name)))?.text();
+        ensure!(log.iter().all(|line| page.contains(line)), "{page}");
+        let events = street.server.events(&node.name)?;
+        let why = events.iter().find(|event| event.kind == "failed").context("no event")?;
+        ensure!(why.detail.contains("the mirror lacks what it lists"), "{why:?}");
+        ensure!(status(street, &format!("{dead}/user-data"))? == 404);
+        // It goes the whole way again: examined, wiped, installed.
+        machine.cut_power();
+        run_to(&mut machine, "done")?;
+        ensure!(machine.disk.writes == 4, "wiped and partitioned twice");
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn the_secret_of_an_installation_opens_nothing_before_it_or_after_it() {
+    let mut yard = yard("rocky-9");
+    yard.tell(|street| {
+        let mut machine = street.machine(Kind::UefiX64, 1);
+        run_to(&mut machine, "pre")?;
+        let answers = machine.installer()?.answers.clone();
+        ensure!(status(street, &format!("{answers}/ks.cfg"))? == 200);
+        ensure!(status(street, &format!("{answers}/no-such"))? == 404);
+        let (most, last) = answers.split_at(answers.len() - 1);
+        let guessed = format!("{most}{}", if last == "0" { "1" } else { "0" });
+        ensure!(status(street, &format!("{guessed}/ks.cfg"))? == 404);
+        run_to(&mut machine, "done")?;
+        for file in ["ks.cfg", "target.sh"] {
+            ensure!(status(street, &format!("{answers}/{file}"))? == 404, "{file}");
+        }
+        for hook in ["progress", "failure", "webhook"] {
+            let reply = installer::post(street.address()?, &format!("{answers}/{hook}"), "pre")?;
+            ensure!(reply.status == 404, "{hook}: {}", reply.text());
+        }
+        ensure!(state(street, &machine)? == "installing", "and changes nothing");
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn who_asks_in_another_machines_name_is_not_told_its_secret() {
+    let mut yard = yard("debian-13");
+    yard.tell(|street| {
+        let mut machine = street.machine(Kind::UefiX64, 1);
+        run_to(&mut machine, "pre")?;
+        let mac = machine.rom.mac_text();
+        for path in [
+            format!("/boot/ipxe?mac={}", mac.replace(':', "-")),
+            format!("/boot/grub?mac={mac}"),
+        ] {
+            // Asked twice: a question leaves nothing behind that would make the next one look better.
+            for _ in 0..2 {
+                let script = rom::get(street.address()?, &street.url(&path))?.text();
+                ensure!(
+                    !script.contains("/install/") && script.contains("STOPS HERE"),
+                    "{script}"
+                );
+            }
+        }
+        // The machine itself is not held up by that.
+        machine.cut_power();
+        run_to(&mut machine, "done")
+    })
+    .unwrap();
+}
+
+#[test]
+fn under_secure_boot_grub_starts_the_installer_of_every_family_over_tftp_and_over_http() {
+    for (os, _) in SYSTEMS {
+        let mut yard = yard(os);
+        yard.import_signed_ram().unwrap();
+        yard.tell(|street| {
+            let mut machine = street.machine(Kind::BiosPxe, 1);
+            machine.run_until(PATIENCE, |step| matches!(step, Step::Rebooted(RebootInto::Network)))?;
+            for kind in [Kind::UefiX64, Kind::HttpX64] {
+                machine.rom.kind = kind;
+                let boot = machine.rom.boot_by_grub(&street.ether)?;
+                let Script::Install { arguments, .. } = &boot.script else {
+                    anyhow::bail!("{kind:?}: {}", boot.text)
+                };
+                ensure!(boot.fetch_kernel()? > 0, "{kind:?}");
+                let from = street.address()?;
+                Installer::start(from, arguments, &machine.inventory).with_context(|| format!("{kind:?}"))?;
+            }
+            Ok(())
+        })
+        .unwrap_or_else(|error| panic!("{os}: {error:?}"));
+    }
+}
+
+/// Every URL of the server in a text.
+fn urls(text: &str) -> Vec<String> {
+    let base = "http://10.77.0.1:8080/";
+    let ends = |c: char| c.is_whitespace() || "'\"<>();,`\\".contains(c);
+    let rests = text.split(base).skip(1);
+    rests
+        .map(|rest| format!("{base}{}", rest.split(ends).next().unwrap_or_default()))
+        .collect()
+}
+
+#[test]
+fn all_that_an_installers_script_and_answers_name_is_served() {
+    for (os, files) in SYSTEMS {
+        let mut yard = yard(os);
+        yard.tell(|street| {
+            let mut machine = street.machine(Kind::UefiX64, 1);
+            machine.run_until(PATIENCE, |step| matches!(step, Step::Rebooted(RebootInto::Network)))?;
+            let boot = machine.rom.boot(&street.ether)?;
+            let Script::Install { arguments, .. } = &boot.script else {
+                anyhow::bail!("{}", boot.text)
+            };
+            boot.fetch_kernel()?;
+            let answers = Installer::start(boot.address, arguments, &machine.inventory)?.answers;
+            let medium = urls(&boot.text).into_iter().find_map(|url| {
+                let rest = url.split_once("/media/")?.1;
+                Some(street.url(&format!("/media/{}", rest.split('/').next()?)))
+            });
+            let medium = medium.context("no medium")?;
+            let mut open = urls(&boot.text);
+            open.extend(files.iter().map(|file| format!("{medium}/{file}")));
+            let mut seen = std::collections::BTreeSet::new();
+            let mut fetched = 0;
+            while let Some(url) = open.pop() {
+                let url = url.trim_end_matches('.').to_owned();
+                // A folder is asked for the files in it.
+                if url.trim_end_matches('/') == answers {
+                    let below = ["user-data", "meta-data", "vendor-data"];
+                    open.extend(below.map(|file| format!("{answers}/{file}")));
+                } else if seen.insert(url.clone()) && url != medium {
+                    let reply = rom::get(boot.address, &url)?;
+                    let hook = ["/progress", "/failure", "/webhook"]
+                        .iter()
+                        .any(|hook| url.ends_with(hook));
+                    ensure!(
+                        reply.status == if hook { 405 } else { 200 },
+                        "{os}: {url}: {}",
+                        reply.status
+                    );
+                    fetched += 1;
+                    if url.starts_with(&answers) && !hook {
+                        open.extend(urls(&reply.text()));
+                    }
+                }
+            }
+            ensure!(fetched > 6, "{os}: only {fetched}: {seen:?}");
+            Ok(())
+        })
+        .unwrap_or_else(|error| panic!("{os}: {error:?}"));
+    }
+}
