@@ -13,7 +13,9 @@ mod commit;
 mod encore;
 mod networks;
 mod outbox;
+mod ping;
 mod socket;
+mod whose;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -24,13 +26,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result};
 use pxe::Mac;
 use pxe::dhcp::{Heard, probe};
-use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 use tracing::{debug, debug_span, info, warn};
 
 use self::answer::{Around, Lines, Now, Segment, tell};
-use self::arp::ArpSocket;
 use self::card::CardSocket;
 use self::commit::{Committer, Promises};
 use self::outbox::Outbox;
@@ -94,8 +94,7 @@ struct Bound {
     /// Hears firmware that asks again beside another server; `None` where another program keeps the port to itself.
     pxe: Option<std::net::UdpSocket>,
     card: Option<CardSocket>,
-    /// Asks who uses an address already; `None` where that is not wanted, or not possible.
-    arp: Option<ArpSocket>,
+    whose: whose::Opened,
     clock: Clock,
 }
 
@@ -169,20 +168,14 @@ fn bind_segment(settings: &Settings, mut segment: Segment, clock: Clock) -> Resu
     let card = CardSocket::open(segment.interface.index)
         .inspect_err(|error| warn!(%name, %error, "cannot send to single cards, so all answers are broadcast"))
         .ok();
-    let arp = (segment.checks.enabled)
-        .then(|| ArpSocket::open(&segment.interface))
-        .transpose()
-        .inspect_err(|error| warn!(%name, %error, "addresses are given out without asking who uses them"))
-        .ok()
-        .flatten();
-    segment.checks.enabled = arp.is_some();
+    let whose = whose::Opened::for_segment(&mut segment);
     Ok(Bound {
         segment,
         server,
         client,
         pxe,
         card,
-        arp,
+        whose,
         clock,
     })
 }
@@ -226,7 +219,7 @@ async fn serve(
         client,
         pxe,
         card,
-        arp,
+        whose,
         clock,
     } = bound;
     let out = server.try_clone().context("sharing the DHCP socket")?;
@@ -237,8 +230,9 @@ async fn serve(
         socket.context("handing the DHCP socket to the runtime")
     };
     let (client, pxe) = (shared(client)?, shared(pxe)?);
-    let arp = arp.map(ArpSocket::register).transpose();
-    let arp = arp.context("handing the ARP socket to the runtime")?;
+    let whose = whose
+        .register()
+        .context("handing the sockets that ask whose an address is to the runtime")?;
     let around = Around {
         files: &*files,
         sightings: &*sightings,
@@ -250,12 +244,8 @@ async fn serve(
         info!(segment = %network.in_words(), "serving DHCP");
     }
     loop {
-        if let Some(arp) = &arp {
-            for address in segment.checks.take_questions() {
-                arp.get_ref().ask(address);
-            }
-        }
-        let due = [segment.encores.next(), segment.checks.next()];
+        whose.ask(&mut segment);
+        let due = [segment.encores.next(), segment.next_check()];
         let next = due.into_iter().flatten().fold(segment.watch.next(), Duration::min);
         let wake = tokio::time::Instant::from_std(clock.started + next);
         tokio::select! {
@@ -271,14 +261,12 @@ async fn serve(
                 ready.context("waiting for PXE packets")?;
                 answer_again(pxe.as_ref(), &mut segment, &around, &mut buffer, clock);
             }
-            ready = claims(arp.as_ref()) => {
-                let mut ready = ready.context("waiting for ARP")?;
-                while let Some(claim) = ready.get_inner().heard() {
+            claims = whose.heard() => {
+                for claim in claims.context("waiting for who uses an address")? {
                     if let Some(answer) = answer::claimed(&mut segment, &around, claim, clock.now()) {
                         outbox.send(&answer);
                     }
                 }
-                ready.clear_ready();
             }
             () = tokio::time::sleep_until(wake) => {
                 let (wants_probe, news) = segment.watch.tick(clock.now().running);
@@ -291,11 +279,8 @@ async fn serve(
                 while let Some(answer) = segment.encores.take_due(clock.now().running) {
                     outbox.send(&answer);
                 }
-                while let Some(answer) = segment.checks.take_due(clock.now().running) {
-                    // Somebody else may lease by now.
-                    if segment.watch.may_lease() {
-                        outbox.send(&answer);
-                    }
+                for answer in segment.take_checked(clock.now().running) {
+                    outbox.send(&answer);
                 }
             }
         }
@@ -306,14 +291,6 @@ async fn serve(
 async fn readable(socket: Option<&UdpSocket>) -> io::Result<()> {
     match socket {
         Some(socket) => socket.readable().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Ready when somebody has said whose an address is.
-async fn claims(arp: Option<&AsyncFd<ArpSocket>>) -> io::Result<AsyncFdReadyGuard<'_, ArpSocket>> {
-    match arp {
-        Some(arp) => arp.readable().await,
         None => std::future::pending().await,
     }
 }

@@ -7,7 +7,7 @@
 //! - [`client`]: who asks. The options of a request become a small struct of enums, once, at the door.
 //! - [`dhcp`]: requests and replies on the wire, and where RFC 2131 sends a reply.
 //! - [`proxy`]: boot information beside another DHCP server's leases, in the dialects that firmware understands.
-//! - [`arp`]: who uses an address already.
+//! - [`arp`], [`echo`]: who uses an address already, here and behind a relay.
 //! - [`lease`]: which address belongs to whom.
 //! - [`bootfile`]: what a client is to load next; the only place with file names.
 //! - [`ipxe`], [`grub`]: boot scripts, a struct a template.
@@ -18,6 +18,7 @@ pub mod arp;
 pub mod bootfile;
 pub mod client;
 pub mod dhcp;
+pub mod echo;
 pub mod grub;
 pub mod ipxe;
 pub mod lease;

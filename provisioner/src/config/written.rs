@@ -76,6 +76,7 @@ pub(super) struct Subnet {
     pub(super) lease_time: Option<String>,
     pub(super) gateway: Option<Ipv4Addr>,
     pub(super) dns: Option<Vec<Ipv4Addr>>,
+    pub(super) check: Option<bool>,
 }
 
 /// `[[reservations]]`

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use pxe::Mac;
-use pxe::arp::Claim;
 use pxe::bootfile::{self, Bootfile};
 use pxe::client::{Client, Firmware};
 use pxe::dhcp::{Destination, Kind, Network, Reply, ReplyKind, Request, Terms, Unusable};
@@ -15,7 +15,7 @@ use pxe::lease::{Refusal, Table};
 use pxe::proxy::Dialects;
 
 use super::beside;
-use super::check::Checks;
+use super::check::{Checks, Claim};
 use super::encore::Encores;
 use crate::config::Reservation;
 use crate::leases::Record;
@@ -75,7 +75,7 @@ pub(super) struct Now {
     /// Seconds since 1970, for leases.
     pub(super) unix: u64,
     /// Since the server started, for the watch.
-    pub(super) running: std::time::Duration,
+    pub(super) running: Duration,
 }
 
 /// An answer.
@@ -157,22 +157,27 @@ fn lease(segment: &mut Segment, around: &Around<'_>, request: &Request, advice: 
 
 /// Somebody uses the address that a client was to be offered: it rests, and the client is offered another one.
 pub(super) fn claimed(segment: &mut Segment, around: &Around<'_>, claim: Claim, now: Now) -> Option<Outgoing> {
+    let Claim { address, by } = claim;
+    let segment = if by.is_some() {
+        segment
+    } else {
+        segment.of_address(address)?
+    };
     let blind = segment.checks.is_blind();
-    let waiting = segment.checks.claimed(claim.address, claim.mac, now.running);
-    if segment.checks.is_blind() != blind {
+    let waiting = segment.checks.claimed(claim, now.running);
+    if let Some(router) = segment.checks.is_blind().filter(|router| Some(*router) != blind) {
         let detail = format!(
-            "{} answers ARP for every address on {}, so nobody can be asked whether he uses one; switch proxy ARP off on it",
-            claim.mac, segment.interface.name
+            "{router} answers ARP for every address on {}, so nobody can be asked whether he uses one; switch proxy ARP off on it",
+            segment.interface.name
         );
         segment.notice(around, "proxy-arp", detail, now.unix);
     }
     let waiting = waiting?;
-    segment
-        .table
-        .decline(waiting.request.client.mac, claim.address, now.unix);
+    segment.table.decline(waiting.request.client.mac, address, now.unix);
+    let whom = by.map_or_else(|| "somebody".to_owned(), |mac| mac.to_string());
     let detail = format!(
-        "{} is in use by {} on {}, which did not get it from us, and is not given out; look for a fixed address in the pool",
-        claim.address, claim.mac, segment.interface.name
+        "{address} is in use by {whom} on {}, who did not get it from us, and is not given out; look for a fixed address in the pool",
+        segment.interface.name
     );
     segment.notice(around, "address-in-use", detail, now.unix);
     if !segment.watch.may_lease() {
@@ -307,6 +312,21 @@ impl Segment {
     /// Whether an address is a card's already, by a lease or by its reservation.
     fn is_its_own(&self, mac: Mac, address: Ipv4Addr) -> bool {
         self.table.is_bound(mac, address) || self.reserved.get(&mac).is_some_and(|own| own.address == address)
+    }
+
+    /// When the next offer has waited long enough, here or behind a relay.
+    pub(super) fn next_check(&self) -> Option<Duration> {
+        let behind = self.relayed.iter().filter_map(|behind| behind.checks.next());
+        behind.chain(self.checks.next()).min()
+    }
+
+    /// The offers that have waited, here and behind relays: nobody has their addresses.
+    pub(super) fn take_checked(&mut self, now: Duration) -> Vec<Outgoing> {
+        let mut checked: Vec<_> = std::iter::from_fn(|| self.checks.take_due(now)).collect();
+        // Somebody else may lease by now.
+        checked.retain(|_| self.watch.may_lease());
+        checked.extend(self.relayed.iter_mut().flat_map(|behind| behind.take_checked(now)));
+        checked
     }
 
     /// Whether an address is on this network.

@@ -2,9 +2,9 @@
 //! Offers wait for a moment in which whoever has their address already can say so. Pure: the caller sends the questions,
 //! hears the answers and knows the time.
 //!
-//! RFC 2131, 2.2: "the allocating server SHOULD probe the reused address before allocating the address". It is asked by
-//! ARP, which nothing on the cable leaves unanswered, and only once a minute: a machine that boots asks for its address
-//! three times.
+//! RFC 2131, 2.2: "the allocating server SHOULD probe the reused address before allocating the address, e.g., with an
+//! ICMP echo request". It is asked by ARP, which nothing on the cable leaves unanswered, and by that echo where a router
+//! is between; and only once a minute: a machine that boots asks for its address three times.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::Ipv4Addr;
@@ -16,7 +16,8 @@ use pxe::dhcp::Request;
 use super::answer::Outgoing;
 use crate::network::Advice;
 
-/// Time for an answer: a cable takes a millisecond, a card that sleeps a tenth of a second. Firmware waits for seconds.
+/// Time for an answer: a cable takes a millisecond, a campus some, a card that sleeps a tenth of a second. Firmware waits
+/// for seconds.
 const LISTEN: Duration = Duration::from_millis(300);
 /// For how long nobody's silence counts: as long as an offer is kept.
 const CLEAR: Duration = Duration::from_mins(1);
@@ -45,6 +46,14 @@ pub(super) struct Checks {
     forget_claims: Duration,
     /// How many addresses were found taken for the question that is being answered.
     round: u32,
+}
+
+/// Somebody says that an address is his.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Claim {
+    pub(super) address: Ipv4Addr,
+    /// His card; cannot be seen behind a relay.
+    pub(super) by: Option<Mac>,
 }
 
 /// An offer that waits.
@@ -125,10 +134,11 @@ impl Checks {
         Some(waiting.offer)
     }
 
-    /// Somebody answers for an address: the offer of it that waits, and that must not be made.
-    pub(super) fn claimed(&mut self, address: Ipv4Addr, by: Mac, now: Duration) -> Option<Waiting> {
+    /// The offer that waits for an address that somebody has, and that must not be made.
+    pub(super) fn claimed(&mut self, Claim { address, by }: Claim, now: Duration) -> Option<Waiting> {
         let at = self.waiting.iter().position(|waiting| waiting.address == address)?;
-        if self.waiting[at].request.client.mac == by || self.answers_for_all(address, by, now) {
+        let client = self.waiting[at].request.client.mac;
+        if by.is_some_and(|by| by == client || self.answers_for_all(address, by, now)) {
             return None;
         }
         self.waiting.remove(at)
@@ -184,6 +194,10 @@ mod tests {
         Ipv4Addr::from(0x0a4d_0000 + n)
     }
 
+    fn claim(address: Ipv4Addr, by: Mac) -> Claim {
+        Claim { address, by: Some(by) }
+    }
+
     /// Card `n` is to be offered address `n`.
     fn pass(checks: &mut Checks, n: u32, xid: u8, now: Duration) -> Option<Outgoing> {
         let request = Request::parse(&probe(mac(n), xid.into())).unwrap();
@@ -225,9 +239,12 @@ mod tests {
     fn an_address_that_somebody_has_is_not_offered() {
         let mut checks = Checks::new(true);
         pass(&mut checks, 1, 7, NOW);
-        assert!(checks.claimed(address(2), mac(9), NOW).is_none(), "not asked");
-        assert!(checks.claimed(address(1), mac(1), NOW).is_none(), "it has it itself");
-        let waiting = checks.claimed(address(1), mac(9), NOW).unwrap();
+        assert!(checks.claimed(claim(address(2), mac(9)), NOW).is_none(), "not asked");
+        assert!(
+            checks.claimed(claim(address(1), mac(1)), NOW).is_none(),
+            "it has it itself"
+        );
+        let waiting = checks.claimed(claim(address(1), mac(9)), NOW).unwrap();
         assert_eq!((waiting.address, waiting.request.client.mac), (address(1), mac(1)));
         assert_eq!(due(&mut checks, NOW + LISTEN), [0; 0]);
     }
@@ -239,7 +256,7 @@ mod tests {
         let (mut withheld, mut made) = (0, 0);
         for n in 0..100 {
             pass(&mut checks, n, 7, NOW);
-            withheld += usize::from(checks.claimed(address(n), router, NOW).is_some());
+            withheld += usize::from(checks.claimed(claim(address(n), router), NOW).is_some());
             made += due(&mut checks, NOW + LISTEN).len();
         }
         assert_eq!((withheld, made), (ALIASES, 100 - ALIASES));
@@ -252,7 +269,7 @@ mod tests {
         let mut at_once = 0;
         for n in 0..100_000 {
             at_once += usize::from(pass(&mut checks, n, 7, NOW).is_some());
-            checks.claimed(address(n / 2), mac(n + 200_000), NOW);
+            checks.claimed(claim(address(n / 2), mac(n + 200_000)), NOW);
         }
         assert!(checks.waiting.len() <= CROWD && at_once > 0);
         due(&mut checks, NOW + LISTEN);

@@ -87,8 +87,7 @@ fn subnet(written: &written::Subnet, general: &Dhcp) -> Result<Subnet> {
         lease_time: written.lease_time.clone(),
         gateway: written.gateway,
         dns: written.dns.clone(),
-        // What is behind a router cannot be asked by ARP.
-        check: Some(false),
+        check: written.check,
     };
     let own = Dhcp {
         pool: None,

@@ -22,7 +22,8 @@ fn claims(segment: &mut Segment, core: &Core, address: Ipv4Addr, by: Mac) -> Opt
         unix: 0,
         running: LATER,
     };
-    claimed(segment, &around, Claim { address, mac: by }, now)
+    let claim = Claim { address, by: Some(by) };
+    claimed(segment, &around, claim, now)
 }
 
 /// The offer that has waited.

@@ -86,6 +86,39 @@ fn a_client_behind_a_relay_gets_an_address_of_its_own_network() {
 }
 
 #[test]
+fn an_address_that_somebody_behind_a_relay_answers_for_is_not_offered() {
+    let (mut segment, core) = with_relay();
+    segment.relayed[0].checks = Checks::new(true);
+    let discover = relayed(packet(1, mac(1), NOBODY, &[]), RELAY, &AGENT);
+    assert_eq!(ask(&mut segment, &core, &discover, 0), None, "first it is asked for");
+    assert!(segment.next_check().is_some());
+    let [asked] = segment.relayed[0].checks.take_questions()[..] else {
+        panic!("nobody is asked")
+    };
+    let lines = Lines::default();
+    let around = Around {
+        files: &All,
+        sightings: &core,
+        lines: &lines,
+    };
+    let now = Now {
+        unix: 0,
+        running: LATER,
+    };
+    let claim = Claim {
+        address: asked,
+        by: None,
+    };
+    assert_eq!(claimed(&mut segment, &around, claim, now), None);
+    assert_eq!(*core.noticed.lock().unwrap(), ["address-in-use"]);
+    let [offer] = &segment.take_checked(LATER + Duration::from_secs(1))[..] else {
+        panic!("nothing is offered instead")
+    };
+    assert_eq!(offer.destination, Destination::Relay(RELAY));
+    assert_ne!(yiaddr(offer), asked);
+}
+
+#[test]
 fn a_relay_of_a_network_that_nobody_configured_is_told_to_a_person() {
     let (mut segment, core) = with_relay();
     let discover = relayed(packet(1, mac(1), NOBODY, &[]), Ipv4Addr::new(203, 0, 113, 1), &[]);
