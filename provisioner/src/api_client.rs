@@ -13,7 +13,7 @@ use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HOST};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
-use provisioner_api::{Import, ImportLine, Problem};
+use provisioner_api::{Import, ImportLine, MediumImport, Problem};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
@@ -68,9 +68,27 @@ impl Client {
             .to_str()
             .context("the folder's path is not UTF-8; rename it")?
             .to_owned();
-        let mut response = self
-            .send(Method::POST, "/api/v1/images/import", to_json(&Import { folder })?)
-            .await?;
+        self.told("/api/v1/images/import", &Import { folder }, &mut progress)
+            .await
+    }
+
+    /// Imports the files of a boot medium in the same way.
+    pub async fn import_medium(
+        &self,
+        medium: &MediumImport,
+        mut progress: impl FnMut(u64, u64),
+    ) -> anyhow::Result<ImportLine> {
+        self.told("/api/v1/media/import", medium, &mut progress).await
+    }
+
+    /// `POST` of what takes long, whose answer is a line each time it is further.
+    async fn told(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> anyhow::Result<ImportLine> {
+        let mut response = self.send(Method::POST, path, to_json(body)?).await?;
         if !response.status().is_success() {
             bail!(refusal(response).await);
         }

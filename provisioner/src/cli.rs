@@ -21,6 +21,7 @@ mod handover;
 pub mod image;
 pub mod init;
 pub mod node;
+pub mod os;
 pub mod status;
 pub mod token;
 mod words;
@@ -58,6 +59,9 @@ pub enum Command {
     /// Import and list node images and RAM environments
     #[command(subcommand)]
     Image(Image),
+    /// Import, list and remove the boot media of the distributions' own installers
+    #[command(subcommand)]
+    Os(Os),
     /// Make, list and revoke tokens for programs that use the API over the network
     #[command(subcommand)]
     Token(Token),
@@ -203,6 +207,48 @@ pub enum Image {
         /// The folder, of a node image or of a RAM environment
         folder: PathBuf,
     },
+}
+
+/// What can be asked of boot media.
+#[derive(Debug, Subcommand)]
+pub enum Os {
+    /// Check an installer's medium, take out what is needed of it, and keep that
+    ///
+    /// Which system it installs, the medium says itself. It must be what its makers published: its checksum is looked for
+    /// in a signed list beside it (SHA256SUMS with SHA256SUMS.gpg, CHECKSUM), in the index that apt has checked
+    /// (Debian's packages), or it is given here.
+    Import(OsImport),
+    /// List the media: how each was verified, and who needs it
+    List,
+    /// Remove the media that no profile and no installation needs; shows them, and asks
+    Prune {
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+/// What is said of a medium.
+#[derive(Debug, Args)]
+pub struct OsImport {
+    /// An ISO, a netboot tarball, a Debian package (.deb), or a folder
+    pub medium: PathBuf,
+    /// What it installs, where the medium does not say: debian-12, opensuse-leap-16
+    #[arg(long)]
+    pub os: Option<String>,
+    /// Its SHA-256 checksum, from the distribution's own page
+    #[arg(long, value_name = "HEX")]
+    pub sha256: Option<String>,
+    /// The list of checksums [default: SHA256SUMS, CHECKSUM and the like beside the medium]
+    #[arg(long, value_name = "FILE")]
+    pub sums: Option<PathBuf>,
+    /// Keys that may vouch for it, binary or ASCII; may be given several times [default: Debian's and Ubuntu's, where
+    /// their packages of keys are installed]
+    #[arg(long, value_name = "FILE")]
+    pub keyring: Vec<PathBuf>,
+    /// Take it even if nobody vouches for it; the list shows it for ever
+    #[arg(long)]
+    pub unverified: bool,
 }
 
 /// What can be asked of tokens.

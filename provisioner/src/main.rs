@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use provisioner::cli::{Arguments, Command, check, doctor, enrol, image, init, node, status, token};
+use provisioner::cli::{Arguments, Command, check, doctor, enrol, image, init, node, os, status, token};
 use provisioner::config::Config;
 use provisioner::serve;
 
@@ -31,6 +31,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         Command::Node(command) => node::run(&load()?, command, json),
         Command::Enrol(command) => enrol::run(&load()?, command, json),
         Command::Image(command) => image::run(&load()?, command, json),
+        Command::Os(command) => os::run(&load()?, command, json),
         Command::Token(command) => token::run(&load()?, command, json),
         Command::Status => status::run(&load()?, json),
         Command::Doctor => return doctor::run(&load()?, json),

@@ -3,7 +3,8 @@
 //!
 //! A medium is in the store or it is not: its files arrive in a folder of their own beside the others and get their
 //! name, which is the hash of all of them, by one rename. What is served is what the list in that folder names.
-//! Whether a medium is genuine was found out before it came here, by the command line ([`crate::cli`]).
+//! What a medium is, whether it is genuine, and what of it is needed, the command line finds out before ([`import`]): the
+//! server itself opens no archive and runs no program.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
@@ -15,9 +16,16 @@ use kickstart::{Os, families};
 use provisioner_api::{MediumSummary, Verified};
 use serde::{Deserialize, Serialize};
 
+mod contents;
+mod detect;
+mod genuine;
+pub mod import;
 pub mod layout;
+mod listing;
 mod room;
+mod sums;
 mod take;
+mod tool;
 
 pub use room::{NoRoom, room_for};
 pub use take::TakeError;
@@ -213,6 +221,9 @@ fn wrong(id: &str, folder: &Path, os: &Os, record: &Record) -> Option<String> {
     }
     for wanted in layout::of(os.family) {
         let Some(file) = record.files.iter().find(|file| file.place == wanted.place) else {
+            if !wanted.needed {
+                continue;
+            }
             return Some(format!("{} is missing; {AGAIN}", wanted.place));
         };
         match fs::symlink_metadata(folder.join(wanted.place)) {

@@ -114,6 +114,7 @@ fn no_path_gives_a_secret_to_anybody_but_its_owner() {
             let path = path
                 .replace("{name}", &name)
                 .replace("{version}", "1")
+                .replace("{*file}", "vmlinuz")
                 .replace("{file}", "vmlinuz");
             for thief in &thieves {
                 let heard = thief.ask(&method, &path)?;

@@ -10,6 +10,8 @@ pub struct Wanted {
     pub place: &'static str,
     /// Where it comes from.
     pub from: From,
+    /// Whether the installer cannot do without it.
+    pub needed: bool,
 }
 
 /// Where a file of a medium comes from.
@@ -51,6 +53,7 @@ const UBUNTU: &[Wanted] = &[
     Wanted {
         place: "installer.iso",
         from: From::Whole,
+        needed: true,
     },
 ];
 
@@ -59,7 +62,11 @@ const RED_HAT: &[Wanted] = &[
     inside("images/pxeboot/vmlinuz", &["images/pxeboot/vmlinuz"]),
     inside("images/pxeboot/initrd.img", &["images/pxeboot/initrd.img"]),
     inside("images/install.img", &["images/install.img"]),
-    inside(".treeinfo", &[".treeinfo"]),
+    // Discs that only start the installer have none; it then looks for the second stage at the usual place.
+    Wanted {
+        needed: false,
+        ..inside(".treeinfo", &[".treeinfo"])
+    },
 ];
 
 /// `YaST` itself comes from the mirror (`install=`).
@@ -79,6 +86,7 @@ const fn inside(place: &'static str, paths: &'static [&'static str]) -> Wanted {
     Wanted {
         place,
         from: From::Inside(paths),
+        needed: true,
     }
 }
 

@@ -60,7 +60,9 @@ impl Media {
         let folder = Path::new(&arrival.folder);
         let mut sources = Vec::new();
         for wanted in wanted {
-            sources.push((wanted.place, open(folder, wanted.place)?));
+            if wanted.needed || folder.join(wanted.place).exists() {
+                sources.push((wanted.place, open(folder, wanted.place)?));
+            }
         }
         let total = sources.iter().map(|(_, (_, size))| size).sum();
         let staging = self.folder.join(format!("{UNFINISHED}import"));
