@@ -84,6 +84,25 @@ pub fn atftp() -> Result<Program> {
     Program::unpack("usr/bin/atftp", "atftp", &["libreadline8"])
 }
 
+/// xorriso, which makes discs.
+pub fn xorriso() -> Result<Program> {
+    let libraries = ["libisoburn1", "libburn4", "libisofs6", "libjte2", "libreadline8"];
+    Program::unpack("usr/bin/xorriso", "xorriso", &libraries)
+}
+
+/// A package as it comes from the archive, not unpacked.
+pub fn package(name: &str) -> Result<PathBuf> {
+    let folder = kept(&format!("{name}.deb"), |folder| {
+        run(Command::new("apt-get").args(["download", name]).current_dir(folder))
+    })?;
+    let mut files = std::fs::read_dir(&folder)
+        .context("reading what was fetched")?
+        .flatten();
+    let file = files.find(|entry| entry.path().extension().is_some_and(|ending| ending == "deb"));
+    file.map(|entry| entry.path())
+        .with_context(|| format!("apt has fetched no {name}"))
+}
+
 impl Program {
     /// The program at `path` of a package, with the packages of its libraries that a small Debian lacks.
     pub(crate) fn unpack(path: &str, package: &str, libraries: &[&str]) -> Result<Self> {

@@ -156,33 +156,28 @@ fn by_signature(
     Ok((None, why))
 }
 
-/// What a list says, and who signed it: in itself, beside it, or in the list of lists beside it.
+/// What a list says, and who vouches for it: by a signature, or by a signed list of lists beside it.
 fn signed_list(list: &Path, keyrings: &[Keyring]) -> Result<(String, Option<Signed>)> {
-    let text = read_list(list)?;
+    let (text, mut signed) = signed_text(list, keyrings)?;
+    let name = list.file_name().unwrap_or_default().to_string_lossy();
+    for release in RELEASE.map(|name| list.with_file_name(name)) {
+        if signed.is_none() && release.is_file() && release != list {
+            let (of_lists, by) = signed_text(&release, keyrings)?;
+            let same = sums::says(&of_lists, &name, &sha256_of(text.as_bytes())) == Says::Same;
+            signed = by.filter(|_| same);
+        }
+    }
+    Ok((text, signed))
+}
+
+/// What a file says, and who signed that, in it or beside it.
+fn signed_text(file: &Path, keyrings: &[Keyring]) -> Result<(String, Option<Signed>)> {
+    let text = read_list(file)?;
     if let Some((text, signed)) = clear_signed(&text, keyrings)? {
         return Ok((text, Some(signed)));
     }
-    if let Some(signed) = detached(list, Some(&text), keyrings)? {
-        return Ok((text, Some(signed)));
-    }
-    for release in RELEASE.map(|name| list.with_file_name(name)) {
-        if !release.is_file() || release == list {
-            continue;
-        }
-        let of_release = read_list(&release)?;
-        let (of_release, signed) = match clear_signed(&of_release, keyrings)? {
-            Some((text, signed)) => (text, Some(signed)),
-            None => {
-                let signed = detached(&release, Some(&of_release), keyrings)?;
-                (of_release, signed)
-            }
-        };
-        let name = list.file_name().unwrap_or_default().to_string_lossy();
-        if sums::says(&of_release, &name, &sha256_of(text.as_bytes())) == Says::Same && signed.is_some() {
-            return Ok((text, signed));
-        }
-    }
-    Ok((text, None))
+    let signed = detached(file, Some(&text), keyrings)?;
+    Ok((text, signed))
 }
 
 /// Lists that may have the medium: the one that was named, or those beside it.

@@ -116,7 +116,7 @@ impl Reading {
         let mut said = Vec::new();
         (&mut self.output).take(LARGEST_ANSWER).read_to_end(&mut said)?;
         ensure!(
-            said.len() < LARGEST_ANSWER as usize,
+            (said.len() as u64) < LARGEST_ANSWER,
             "it has more in it than any medium"
         );
         self.end()?;

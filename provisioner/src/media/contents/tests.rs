@@ -106,7 +106,7 @@ fn what_is_no_archive_or_cut_off_is_refused() {
         file.write_all(content).unwrap();
         file
     };
-    for content in [b"".as_slice(), b"hello", &[0; 2048], &[0xff; 70_000]] {
+    for content in [b"".as_slice(), b"hello", &[0; 2048], &vec![0xff; 70_000]] {
         assert!(Contents::of_file(bytes(content)).is_err());
     }
     let mut whole = Vec::new();
