@@ -49,6 +49,8 @@ fn boot(asked: &Asked) -> Boot {
     };
     let arguments = vec![
         format!("inst.repo={}/{tree}/x86_64/os/", asked.spec.mirror.folder()),
+        // Of the same medium as the kernel: a mirror goes on to the next minor release, whose modules do not fit it.
+        format!("inst.stage2={}", asked.site.media.folder()),
         format!("inst.ks={}", asked.url("ks.cfg")),
         "inst.text".to_owned(),
         "ip=dhcp".to_owned(),
