@@ -107,7 +107,9 @@ fn every_command_that_the_guides_name_exists() {
                 .map(|word| word.trim_matches(['`', ',', '.', ':', ')']))
                 .collect();
             let command: Vec<&str> = match words[..] {
-                ["node" | "image" | "token" | "enrol", verb] if verb.chars().all(|c| c.is_ascii_lowercase()) => {
+                ["node" | "image" | "os" | "template" | "token" | "enrol", verb]
+                    if verb.chars().all(|c| c.is_ascii_lowercase()) =>
+                {
                     words.clone()
                 }
                 [word @ ("serve" | "init" | "check-config" | "status" | "doctor"), ..] => vec![word],
