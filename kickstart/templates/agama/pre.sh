@@ -1,6 +1,7 @@
 #!/bin/sh
 LOGS="/var/log/YaST2/y2log"
 {% include "common/report.sh" %}
+{% include "common/again.sh" %}
 tell {{ stage.pre }}
 
 # Agama tells nobody when it fails, but its journal does.
@@ -9,7 +10,7 @@ watch() {
         wrong=$(journalctl -b -q -o cat -p err -u 'agama*' 2>/dev/null | tail -n 1)
         if [ -n "$wrong" ]; then
             report_failure "$wrong"
-            break
+            again
         fi
     done
 }

@@ -1,5 +1,6 @@
 LOGS=/var/log/YaST2/y2log
 {% include "common/report.sh" %}
+{% include "common/again.sh" %}
 tell {{ stage.pre }}
 
 # YaST tells nobody when it fails, but it writes down every error that it shows.
@@ -8,7 +9,7 @@ watch() {
         wrong=$(grep '<3>.*Report\.rb' /var/log/YaST2/y2log 2>/dev/null | tail -n 1)
         if [ -n "$wrong" ]; then
             report_failure "$wrong"
-            break
+            again
         fi
     done
 }

@@ -21,7 +21,7 @@ watch() {
         wrong=$(grep "main-menu.*WARNING.*Configuring '.*' failed with error code" /var/log/syslog | tail -n 1)
         if [ -n "$wrong" ]; then
             report_failure "$wrong"
-            break
+            again
         fi
     done
 }

@@ -20,9 +20,12 @@ report_failure() {
     } | post {{ failure.host }} {{ failure.port }} {{ failure.authority }} {{ failure.path }}
 }
 
+{% include "common/again.sh" %}
+
 # The installer would ask a person whether to go on, and go on; what waits here writes nothing.
 fail() {
     logger -t gleaner "$1"
     report_failure "$1"
+    again
     while :; do sleep 3600; done
 }

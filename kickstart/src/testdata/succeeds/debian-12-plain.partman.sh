@@ -23,10 +23,27 @@ report_failure() {
     } | post 10.77.0.1 8080 10.77.0.1:8080 /install/4f1c/failure
 }
 
+# What has failed is begun anew: the machine starts again and asks the server, which gives it another try, or shows it why
+# not. Whoever stands before it has a minute to read.
+again() {
+    sleep 60
+    sync
+    echo b >/proc/sysrq-trigger
+}
+
+# Not every installer stops because a script does.
+fail() {
+    printf '%s\n' "$1" >&2
+    report_failure "$1"
+    again
+    exit 1
+}
+
 # The installer would ask a person whether to go on, and go on; what waits here writes nothing.
 fail() {
     logger -t gleaner "$1"
     report_failure "$1"
+    again
     while :; do sleep 3600; done
 }
 # Chooses the disks by the machine's rules, into DISK1 and, where there is a second, DISK2: names such as sda.

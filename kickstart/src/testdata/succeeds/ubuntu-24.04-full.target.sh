@@ -138,4 +138,12 @@ step='late_commands[0]'
 sh -c ': a'\''b"c\d {{ 7*7 }} {% x %} $HOME `id` <e/> ]]> & # ; | %end é 😀'
 
 step="end"
-tell done
+# Without this word the machine would be installed again. Whatever the server answers, it has heard.
+for pause in 1 2 5 10 20 30 60 60 60 60; do
+    code=$(curl -sS --max-time 20 -o /dev/null -w '%{http_code}' -H 'Content-Type: text/plain' \
+        --data-binary done http://10.77.0.1:8080/install/4f1c/progress) || code=000
+    case $code in
+        2* | 4*) break ;;
+    esac
+    sleep "$pause"
+done
