@@ -207,9 +207,10 @@ impl From<RegistryError> for AppError {
             RegistryError::Refused(_) | RegistryError::NameTaken(_) | RegistryError::TooMany => {
                 Self::Refused(error.to_string())
             }
-            RegistryError::UnknownKey(_) | RegistryError::WrongLife | RegistryError::NotLetIn => {
-                Self::Forbidden(error.to_string())
-            }
+            RegistryError::UnknownKey(_)
+            | RegistryError::NoJoin(_)
+            | RegistryError::WrongLife
+            | RegistryError::NotLetIn => Self::Forbidden(error.to_string()),
             RegistryError::Full => Self::Full,
             RegistryError::Document(_) | RegistryError::Migration(_) | RegistryError::Database(_) => {
                 Self::Internal(error.into())

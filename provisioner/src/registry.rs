@@ -19,6 +19,7 @@ use crate::lifecycle::Refused;
 mod apply;
 mod index;
 mod installations;
+mod join;
 mod lessons;
 mod node;
 mod register;
@@ -27,6 +28,7 @@ mod store;
 mod windows;
 
 pub use installations::Installation;
+pub use join::NoJoin;
 pub use node::{Keys, Node, Outline, Start};
 pub use register::{Door, MAX_UNAPPROVED};
 pub use windows::Ticket;
@@ -54,6 +56,7 @@ pub struct Registry {
     db: Mutex<Connection>,
     index: RwLock<Index>,
     windows: RwLock<Vec<Window>>,
+    refusals: join::Refusals,
 }
 
 /// A line for the list of events.
@@ -90,6 +93,9 @@ pub enum RegistryError {
     /// An installed system whose key nobody knows claims to be a known machine.
     #[error("this looks like {0}, but its key is not known; rebuild {0} to give it a new one")]
     UnknownKey(String),
+    /// A system that an installer made may not join.
+    #[error(transparent)]
+    NoJoin(#[from] NoJoin),
     /// A report that only the other life of the node can make.
     #[error("this cannot be reported from this life of the node")]
     WrongLife,
@@ -145,6 +151,7 @@ impl Registry {
             M::up(include_str!("registry/lessons.sql")),
             M::up(include_str!("registry/windows.sql")),
             M::up(include_str!("registry/installations.sql")),
+            M::up(include_str!("registry/joins.sql")),
         ]);
         migrations.to_latest(&mut db).map_err(RegistryError::Migration)?;
         let mut index = Index::default();
@@ -159,6 +166,7 @@ impl Registry {
             db: Mutex::new(db),
             index: RwLock::new(index),
             windows: RwLock::default(),
+            refusals: join::Refusals::default(),
         };
         registry.read_windows()?;
         Ok(registry)

@@ -257,11 +257,21 @@ impl App {
         Ok(())
     }
 
-    /// The caller's capsule, while it is being installed in its RAM life.
+    /// The caller's capsule: in its RAM life while it is being installed, and in the first start of a system that an
+    /// installer made, which gets it nowhere else.
     pub fn capsule(&self, caller: &Caller) -> Result<Capsule, AppError> {
         let node = self.node_of(caller)?;
-        let installing = matches!(node.state, State::Installing { written: false, .. });
-        if caller.life != Life::Ram || !installing {
+        let may = match (&node.state, caller.life) {
+            (State::Installing { written: false, .. }, Life::Ram) => true,
+            (
+                State::Installing {
+                    written: true, plan, ..
+                },
+                Life::Installed,
+            ) => plan.has_installer(),
+            _ => false,
+        };
+        if !may {
             return Err(AppError::Forbidden(
                 "a capsule is given to its node only while it is being installed".into(),
             ));

@@ -12,7 +12,7 @@ use crate::lifecycle::State;
 
 /// Milliseconds that one installation may take, tries of power included: longer than any mirror is slow, and what was
 /// overheard on the wire today is worth nothing tomorrow.
-const LASTS: i64 = 24 * 3_600_000;
+pub(super) const LASTS: i64 = 24 * 3_600_000;
 
 /// What one installation is known by.
 #[derive(Clone, PartialEq, Eq)]
@@ -80,10 +80,12 @@ pub(super) fn follow(db: &Connection, id: &str, (from, to): (&State, &State), no
 
 fn begin(db: &Connection, id: &str, now: i64) -> Result<(), RegistryError> {
     let (token, join) = (secrets::random(), secrets::random());
-    let sql = "INSERT OR REPLACE INTO installations (node, hash, token, secret, until) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let sql = "INSERT OR REPLACE INTO installations (node, hash, token, secret, until, join_hash) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let (hash, join_hash) = (secrets::hash(&token), secrets::hash(&join));
     db.execute(
         sql,
-        params![id, secrets::hash(&token), token, join, now.saturating_add(LASTS)],
+        params![id, hash, token, join, now.saturating_add(LASTS), join_hash],
     )?;
     Ok(())
 }

@@ -38,11 +38,23 @@ impl Registry {
     ) -> Result<Arc<Node>, RegistryError> {
         let facts = Facts::of(&register.inventory);
         let mut db = self.db();
-        let known = self.recognise(key, register.life, &facts)?;
+        let joining = joins_with(register).filter(|_| self.by_key(key).is_none());
+        let known = match joining {
+            Some(_) => None,
+            None => self.recognise(key, register.life, &facts)?,
+        };
         let transaction = begin(&mut db)?;
-        let mut node = match known {
-            Some(node) => Node::clone(&node),
-            None => self.enrol(&transaction, register, name, door, now)?,
+        let mut node = match (known, joining) {
+            (Some(node), _) => Node::clone(&node),
+            (None, None) => self.enrol(&transaction, register, name, door, now)?,
+            (None, Some(secret)) => match self.join(&transaction, secret, &facts, now) {
+                Err(RegistryError::NoJoin(refused)) => {
+                    self.refused(&transaction, &refused, now)?;
+                    transaction.commit()?;
+                    return Err(refused.into());
+                }
+                joined => joined?,
+            },
         };
         node.facts = facts;
         node.outline = Outline::of(&register.inventory);
@@ -135,6 +147,12 @@ impl Registry {
         store::write_down(db, Some(&node.id), &entry, now)?;
         Ok(node)
     }
+}
+
+/// The secret of an installed system that joins; a life in RAM has none.
+fn joins_with(register: &Register) -> Option<&str> {
+    let join = register.join.as_ref().filter(|_| register.life == Life::Installed)?;
+    Some(&join.0)
 }
 
 /// The machine's cards, the one that it booted from first.

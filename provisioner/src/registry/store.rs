@@ -135,6 +135,19 @@ pub(super) fn load<T: DeserializeOwned>(
     }
 }
 
+/// Whether `actor` told of `detail` since then.
+pub(super) fn was_told(
+    db: &Connection,
+    node: &str,
+    actor: &str,
+    detail: &str,
+    since: i64,
+) -> Result<bool, RegistryError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM events WHERE node = ?1 AND actor = ?2 AND detail = ?3 AND at >= ?4)";
+    let mut statement = db.prepare_cached(sql)?;
+    Ok(statement.query_row(params![node, actor, detail, since], |row| row.get(0))?)
+}
+
 pub(super) fn write_down(db: &Connection, node: Option<&str>, entry: &Entry, now: i64) -> Result<(), RegistryError> {
     let detail: String = entry
         .detail

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod joins;
+
 use provisioner_api::{
     Capsule, Check, DiskRef, Event as Reported, FailCause, Hypervisor, NetworkReport, Nic, NodeEvent, Register,
 };
