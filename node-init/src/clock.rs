@@ -98,13 +98,14 @@ impl Tracking {
         })
     }
 
-    /// Whether the clock follows one of `servers` closely enough, and the sentence for a person either way.
+    /// Whether the clock follows one of `servers` closely enough, and the sentence for a person either way. Where none
+    /// are named the system has its own, and any will do.
     pub fn judge(&self, servers: &[String]) -> (bool, String) {
         let source = match &self.source {
             Some(source) if self.synchronised => source,
             _ => return (false, "chrony follows no time server yet".into()),
         };
-        if !servers.iter().any(|server| server == source) {
+        if !servers.is_empty() && !servers.iter().any(|server| server == source) {
             let wanted = servers.join(", ");
             return (
                 false,

@@ -15,7 +15,7 @@ use std::time::Duration;
 use provisioner_api::{Hypervisor, StoragePool};
 use serde::{Deserialize, Serialize};
 
-use crate::programs::Programs;
+use crate::programs::{ProgramError, Programs};
 
 /// The program that speaks to libvirt, beside nothing else that anybody would call by hand.
 pub const HELPER: &str = "/usr/libexec/node-init-libvirt";
@@ -23,6 +23,9 @@ pub const HELPER: &str = "/usr/libexec/node-init-libvirt";
 /// libvirtd is started by its socket and asks QEMU for its capabilities first: half a minute on an old machine,
 /// minutes on an emulated one.
 const PATIENCE: Duration = Duration::from_mins(3);
+
+/// With what the dynamic linker ends a program whose libraries it cannot find, as a shell does (ld.so(8)).
+const CANNOT_RUN: i32 = 127;
 
 /// What libvirt can do here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,24 +42,37 @@ pub struct Offer {
     pub network: Result<Option<String>, String>,
 }
 
-/// Whether this build can serve at all.
-pub fn can_serve() -> bool {
-    cfg!(feature = "libvirt")
-}
-
 /// Asks `helper` for the offer, with guests plugged into `bridge`.
 pub fn ask(programs: &dyn Programs, helper: &Path, bridge: Option<&str>, kvm: bool) -> anyhow::Result<Offer> {
     let helper = helper.to_string_lossy();
     let kvm = if kvm { "kvm" } else { "qemu" };
-    let printed = programs.run(&[&helper, kvm, bridge.unwrap_or("-")], PATIENCE)?;
+    let printed = programs
+        .run(&[&helper, kvm, bridge.unwrap_or("-")], PATIENCE)
+        .map_err(explain)?;
     serde_json::from_str(&printed).map_err(|e| anyhow::anyhow!("{helper} answered what makes no sense ({e})"))
+}
+
+/// The program is linked with the C library and libvirt's of the system that it runs on. Where one of them is missing or
+/// older, it does not even start.
+fn explain(error: ProgramError) -> anyhow::Error {
+    const NEEDS: &str = "it needs libvirt's client library and glibc 2.34 (Debian 12, Ubuntu 22.04, RHEL 9 and later)";
+    match &error {
+        ProgramError::Failed {
+            code: Some(CANNOT_RUN),
+            stderr,
+            ..
+        } => {
+            anyhow::anyhow!("{HELPER} cannot run on this system: {}; {NEEDS}", stderr.trim())
+        }
+        ProgramError::Start { .. } => anyhow::Error::new(error).context(format!("asking libvirt ({NEEDS})")),
+        ProgramError::Failed { .. } | ProgramError::TooLong { .. } => error.into(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::programs::ProgramError;
 
     struct Answers(&'static str);
 
@@ -83,5 +99,46 @@ mod tests {
             (offer.storage, offer.network),
             (Err("no room".into()), Ok(Some("gleaner".into())))
         );
+    }
+
+    struct Fails(fn() -> ProgramError);
+
+    impl Programs for Fails {
+        fn run(&self, _: &[&str], _: Duration) -> Result<String, ProgramError> {
+            Err(self.0())
+        }
+    }
+
+    #[test]
+    fn a_system_that_the_helper_cannot_run_on_is_told_in_words() {
+        let old = || ProgramError::Failed {
+            program: HELPER.into(),
+            code: Some(127),
+            stdout: String::new(),
+            stderr: "version `GLIBC_2.34' not found\n".into(),
+        };
+        let gone = || ProgramError::Start {
+            program: HELPER.into(),
+            source: std::io::ErrorKind::NotFound.into(),
+        };
+        for fails in [Fails(old), Fails(gone)] {
+            let why = format!("{:#}", ask(&fails, Path::new(HELPER), None, false).unwrap_err());
+            assert!(
+                why.contains("it needs libvirt's client library and glibc 2.34"),
+                "{why}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_real_program_without_its_library_ends_as_we_think() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = crate::programs::Shell
+            .run(
+                &["sh", "-c", &format!("exec {}/nothing", folder.path().display())],
+                PATIENCE,
+            )
+            .unwrap_err();
+        assert_eq!(error.code(), Some(CANNOT_RUN));
     }
 }

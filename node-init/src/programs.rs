@@ -2,10 +2,14 @@
 //! The only place where the installed life runs programs: each is logged as typed and ends in time.
 
 use std::io::{self, Read};
-use std::process::{Child, Command, Stdio};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
 /// Programs of the system. A test gives answers of its own.
 pub trait Programs {
@@ -37,11 +41,23 @@ pub enum ProgramError {
     Failed {
         /// Its name.
         program: String,
+        /// With what it ended; `None` if it was killed.
+        code: Option<i32>,
         /// What it printed all the same.
         stdout: String,
         /// What it complained of.
         stderr: String,
     },
+}
+
+impl ProgramError {
+    /// With what the program ended, where it did.
+    pub fn code(&self) -> Option<i32> {
+        match self {
+            Self::Failed { code, .. } => *code,
+            Self::Start { .. } | Self::TooLong { .. } => None,
+        }
+    }
 }
 
 /// The real programs.
@@ -68,6 +84,7 @@ impl Programs for Shell {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            .process_group(0)
             .spawn();
         let mut child = started.map_err(|source| ProgramError::Start {
             program: program.clone(),
@@ -78,15 +95,16 @@ impl Programs for Shell {
             drain(child.stdout.take(), closed.clone()),
             drain(child.stderr.take(), closed),
         );
-        let Some(success) = wait(&mut child, limit, &ended) else {
+        let Some(status) = wait(&mut child, limit, &ended) else {
             return Err(ProgramError::TooLong { program, limit });
         };
         let (stdout, stderr) = (stdout.join().unwrap_or_default(), stderr.join().unwrap_or_default());
-        if success {
+        if status.success() {
             Ok(stdout)
         } else {
             Err(ProgramError::Failed {
                 program,
+                code: status.code(),
                 stdout,
                 stderr,
             })
@@ -107,21 +125,28 @@ fn drain(pipe: Option<impl Read + Send + 'static>, closed: Sender<()>) -> thread
     })
 }
 
-/// Whether the program succeeded; `None` if it had to be killed. `ended` hangs up when both pipes are closed.
-fn wait(child: &mut Child, limit: Duration, ended: &Receiver<()>) -> Option<bool> {
+/// How the program ended, and its pipes are closed; `None` if it, or what it left behind, had to be killed. `ended`
+/// hangs up when both pipes are closed.
+fn wait(child: &mut Child, limit: Duration, ended: &Receiver<()>) -> Option<ExitStatus> {
     let end = Instant::now() + limit;
+    let mut closed = false;
     loop {
         match child.try_wait() {
-            Ok(Some(status)) => return Some(status.success()),
-            Ok(None) if Instant::now() < end => {}
+            Ok(Some(status)) if closed => return Some(status),
+            Ok(_) if Instant::now() < end => {}
             _ => break,
         }
-        if let Err(RecvTimeoutError::Disconnected) = ended.recv_timeout(GLANCE.min(limit)) {
+        match ended.recv_timeout(GLANCE.min(limit)) {
             // A moment more, for what lies between closing the pipes and ending.
-            thread::sleep(MOMENT);
+            Err(RecvTimeoutError::Disconnected) if closed => thread::sleep(MOMENT),
+            Err(RecvTimeoutError::Disconnected) => closed = true,
+            _ => {}
         }
     }
-    // It may have ended between the two calls; then there is nothing to kill.
+    // It is the leader of its group; those that it started and left behind hold its pipes. They may have ended
+    // between the two calls, then there is nothing to kill.
+    let group = Pid::from_raw(i32::try_from(child.id()).unwrap_or(0));
+    let _ = killpg(group, Signal::SIGKILL);
     let _ = child.kill();
     let _ = child.wait();
     None
@@ -159,5 +184,13 @@ mod tests {
     fn a_program_that_hangs_is_killed() {
         let hung = Shell.run(&["sleep", "1000"], Duration::from_millis(30));
         assert!(matches!(hung, Err(ProgramError::TooLong { .. })));
+    }
+
+    #[test]
+    fn a_program_that_leaves_others_behind_does_not_hang_us_and_they_are_killed() {
+        let command = "sleep 1000 & echo $!";
+        let hung = Shell.run(&["sh", "-c", command], Duration::from_millis(300));
+        assert!(matches!(hung, Err(ProgramError::TooLong { .. })));
+        assert_eq!(Shell.run(&["sh", "-c", "exit 3"], LONG).unwrap_err().code(), Some(3));
     }
 }

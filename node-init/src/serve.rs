@@ -21,8 +21,6 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-use crate::compute;
-
 pub use config::{CONFIG, Config, Identity, KEY};
 use news::News;
 use node::Node;
@@ -32,10 +30,6 @@ const TURN: Duration = Duration::from_secs(10);
 
 /// `node-init serve`. Returns when systemd asks it to.
 pub fn run() -> anyhow::Result<()> {
-    anyhow::ensure!(
-        compute::can_serve(),
-        "this build of node-init is for the life in RAM; it cannot serve"
-    );
     let (sender, news) = mpsc::channel();
     news::watch_signals(sender.clone())?;
     let identity = Identity::read(Path::new("/"))?;

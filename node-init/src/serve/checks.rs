@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What `Ready` means: facts in, one line a promise out.
 
-use provisioner_api::{Check, ComputeReport, Hypervisor, Kvm, NetworkReport};
+use provisioner_api::{Check, ComputeReport, Kvm, NetworkReport};
 
-use super::facts::{Facts, UNITS};
+use super::facts::{Clock, Facts, NODE_INIT};
+use crate::compute::Offer;
 
 /// What only the main loop knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,20 +33,15 @@ const NO_PASSWORDS: [(&str, &[&str]); 4] = [
 
 /// The report, with every check.
 pub(super) fn report(facts: &Facts, situation: &Situation) -> ComputeReport {
-    let offer = facts.offer.as_ref().ok();
-    let unknown = || Hypervisor {
-        name: "unknown".into(),
-        version: String::new(),
-        libvirt: String::new(),
-        virtualization: String::new(),
-    };
+    let offer = facts.offer.as_ref().and_then(|offer| offer.as_ref().ok());
     let (way, card) = facts
         .way
         .as_ref()
         .ok()
         .map_or((None, None), |(way, card)| (Some(way), Some(card)));
     ComputeReport {
-        hypervisor: offer.map_or_else(unknown, |offer| offer.hypervisor.clone()),
+        role: facts.role.name.clone(),
+        hypervisor: offer.map(|offer| offer.hypervisor.clone()),
         cpu_model: offer.map(|offer| offer.cpu_model.clone()).unwrap_or_default(),
         cpu_baseline: baseline(facts.hardware.cpu.level),
         threads: offer.map_or(facts.hardware.cpu.threads, |offer| offer.threads),
@@ -58,21 +54,40 @@ pub(super) fn report(facts: &Facts, situation: &Situation) -> ComputeReport {
                 .map(|way| format!("{}/{}", way.address, way.prefix))
                 .unwrap_or_default(),
         },
-        checks: vec![
-            check("libvirt", libvirt(facts)),
-            check("virtualization", virtualization(facts)),
-            check("storage", storage(facts)),
-            check("network", network(facts, situation)),
-            check("clock", clock(facts)),
-            check("capsule", capsule(situation)),
-            check("services", services(facts)),
-            check("ssh", ssh(facts)),
-        ],
+        checks: checks(facts, situation),
     }
+}
+
+/// What its role asks for, around what every node must hold.
+fn checks(facts: &Facts, situation: &Situation) -> Vec<Check> {
+    let guests = facts.offer.as_ref().map(|offer| {
+        [
+            check("libvirt", libvirt(offer)),
+            check("virtualization", virtualization(offer, facts)),
+            check("storage", storage(offer)),
+        ]
+    });
+    let every = [
+        check("network", network(facts, situation)),
+        check("clock", clock(facts)),
+        check("capsule", capsule(situation)),
+        check("services", services(facts)),
+        check("ssh", ssh(facts)),
+        check("system", system(facts)),
+    ];
+    let named = facts.role.checks.iter().zip(&facts.commands);
+    let own = named.map(|(asked, said)| check(&asked.name, said.clone()));
+    guests.into_iter().flatten().chain(every).chain(own).collect()
 }
 
 /// A promise that holds, or does not: with the words for a person either way.
 type Verdict = Result<String, String>;
+
+/// What libvirt offers, or why it does not.
+type Offered = Result<Offer, String>;
+
+/// Of what cannot be known without libvirt.
+const SILENT: &str = "libvirt does not answer";
 
 fn check(name: &str, verdict: Verdict) -> Check {
     let (passed, detail) = match verdict {
@@ -95,16 +110,16 @@ fn baseline(level: u8) -> String {
     }
 }
 
-fn libvirt(facts: &Facts) -> Verdict {
-    let hypervisor = &facts.offer.as_ref().map_err(Clone::clone)?.hypervisor;
+fn libvirt(offer: &Offered) -> Verdict {
+    let hypervisor = &offer.as_ref().map_err(Clone::clone)?.hypervisor;
     Ok(format!(
         "{} {} by libvirt {}",
         hypervisor.name, hypervisor.version, hypervisor.libvirt
     ))
 }
 
-fn virtualization(facts: &Facts) -> Verdict {
-    let offer = facts.offer.as_ref().map_err(|_| "libvirt does not answer".to_owned())?;
+fn virtualization(offer: &Offered, facts: &Facts) -> Verdict {
+    let offer = offer.as_ref().map_err(|_| SILENT.to_owned())?;
     match (offer.hypervisor.virtualization.as_str(), &facts.hardware.cpu.kvm) {
         ("kvm", _) => Ok("KVM".into()),
         (_, Kvm::Unusable { why }) => Ok(format!("software virtualization (QEMU); no KVM: {why}")),
@@ -112,8 +127,8 @@ fn virtualization(facts: &Facts) -> Verdict {
     }
 }
 
-fn storage(facts: &Facts) -> Verdict {
-    let offer = facts.offer.as_ref().map_err(|_| "libvirt does not answer".to_owned())?;
+fn storage(offer: &Offered) -> Verdict {
+    let offer = offer.as_ref().map_err(|_| SILENT.to_owned())?;
     let pool = offer.storage.as_ref().map_err(Clone::clone)?;
     Ok(format!("pool {} in {}", pool.name, pool.path))
 }
@@ -133,23 +148,24 @@ fn network(facts: &Facts, situation: &Situation) -> Verdict {
         let why = situation.bridge_trouble.as_deref().unwrap_or("it is being set up");
         return Err(format!("no bridge {wanted} over {} yet: {why}", card.name));
     }
-    let plug = facts
-        .offer
-        .as_ref()
-        .map_err(|_| "libvirt does not answer".to_owned())?
-        .network
-        .clone()?;
+    let stands = format!("{} on {wanted} over {}", way.address, card.name);
+    let Some(offer) = &facts.offer else {
+        return Ok(stands);
+    };
+    let plug = offer.as_ref().map_err(|_| SILENT.to_owned())?.network.clone()?;
     let plug = plug.ok_or("libvirt has no network for guests yet")?;
-    Ok(format!(
-        "{} on {wanted} over {}; guests plug into {plug}",
-        way.address, card.name
-    ))
+    Ok(format!("{stands}; guests plug into {plug}"))
 }
 
 fn clock(facts: &Facts) -> Verdict {
-    let tracking = facts.tracking.as_ref().map_err(Clone::clone)?;
-    let (passed, detail) = tracking.judge(&facts.servers);
-    if passed { Ok(detail) } else { Err(detail) }
+    match facts.clock.as_ref().map_err(Clone::clone)? {
+        Clock::Chrony(tracking) => match tracking.judge(&facts.servers) {
+            (true, detail) => Ok(detail),
+            (false, detail) => Err(detail),
+        },
+        Clock::Other(true) => Ok("in step, says systemd".into()),
+        Clock::Other(false) => Err("not in step with a time server yet, says systemd".into()),
+    }
 }
 
 fn capsule(situation: &Situation) -> Verdict {
@@ -161,10 +177,9 @@ fn services(facts: &Facts) -> Verdict {
         facts
             .units
             .get(*unit)
-            .is_some_and(|state| matches!(state.as_str(), "enabled" | "alias"))
+            .is_some_and(|state| matches!(state.as_str(), "enabled" | "alias" | "static" | "indirect"))
     };
-    let off: Vec<String> = UNITS
-        .iter()
+    let off: Vec<String> = wanted(facts)
         .filter(|unit| !on(unit))
         .map(|unit| say(facts, unit))
         .collect();
@@ -172,6 +187,29 @@ fn services(facts: &Facts) -> Verdict {
         Ok("all start by themselves".into())
     } else {
         Err(off.join(", "))
+    }
+}
+
+/// The units that this node is for.
+fn wanted(facts: &Facts) -> impl Iterator<Item = &str> {
+    std::iter::once(NODE_INIT).chain(facts.role.units.iter().map(String::as_str))
+}
+
+/// Whether the system is up, but for what nobody needs here.
+fn system(facts: &Facts) -> Verdict {
+    let system = facts.system.as_ref().map_err(Clone::clone)?;
+    let broken: Vec<&str> = wanted(facts)
+        .filter(|unit| system.failed.iter().any(|failed| failed == unit))
+        .collect();
+    if !broken.is_empty() {
+        return Err(format!("{} failed; systemctl status says why", broken.join(", ")));
+    }
+    match system.word.as_str() {
+        "initializing" | "starting" if system.starting.is_empty() => Err("the system is still starting".into()),
+        "initializing" | "starting" => Err(format!("the system still starts {}", system.starting.join(", "))),
+        "running" => Ok("up".into()),
+        "degraded" => Ok(format!("up; failed, and not needed here: {}", system.failed.join(", "))),
+        word => Err(format!("systemd calls the system {word:?}")),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use provisioner_api::Cpu;
+use provisioner_api::{Cpu, NodeRole, RoleCheck};
 
 use crate::bridge::card::{self, Card, Way};
 use crate::clock::{self, Tracking};
@@ -13,8 +13,8 @@ use crate::compute::{self, Offer};
 use crate::inventory::{self, Senses};
 use crate::programs::{ProgramError, Programs};
 
-/// Units that a node must start with by itself, by the names that Debian gives them.
-pub(super) const UNITS: [&str; 4] = ["node-init.service", "libvirtd.service", "chrony.service", "ssh.service"];
+/// The unit that every node must start with by itself, whatever its role's are.
+pub(super) const NODE_INIT: &str = "node-init.service";
 
 /// Programs of the system that only read answer at once; an emulated machine takes a second.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -26,18 +26,54 @@ pub(super) struct Facts {
     pub(super) hardware: Hardware,
     /// The bridge that libvirt was told to plug guests into.
     pub(super) bridge: Option<String>,
-    /// What libvirt offers.
-    pub(super) offer: Result<Offer, String>,
+    /// What the node was to serve as.
+    pub(super) role: NodeRole,
+    /// What libvirt offers, where the role runs guests.
+    pub(super) offer: Option<Result<Offer, String>>,
     /// The way to the controller and the card under it.
     pub(super) way: Result<(Way, Card), String>,
-    /// How chrony does.
-    pub(super) tracking: Result<Tracking, String>,
-    /// The time servers that were written at installation.
+    /// How the clock does.
+    pub(super) clock: Result<Clock, String>,
+    /// The time servers that were written at installation; none where the system has its own.
     pub(super) servers: Vec<String>,
-    /// `systemctl is-enabled` of each of [`UNITS`].
+    /// `systemctl is-enabled` of each unit that must start by itself.
     pub(super) units: BTreeMap<String, String>,
+    /// How the system came up.
+    pub(super) system: Result<System, String>,
+    /// What the role's own commands said, in their order: what they printed, or why they failed.
+    pub(super) commands: Vec<Result<String, String>>,
     /// sshd's effective settings (`sshd -T`).
     pub(super) sshd: Result<String, String>,
+}
+
+/// Who keeps the clock, and how it does.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Clock {
+    /// chrony.
+    Chrony(Tracking),
+    /// Another program; whether it says that the clock is in step.
+    Other(bool),
+}
+
+impl Clock {
+    /// Seconds that the clock is ahead of what it follows, where it follows something and that is known.
+    pub(super) fn ahead(&self) -> Option<f64> {
+        match self {
+            Self::Chrony(tracking) => tracking.synchronised.then_some(tracking.ahead),
+            Self::Other(_) => None,
+        }
+    }
+}
+
+/// How systemd sees the system.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct System {
+    /// Its word (`systemctl is-system-running`).
+    pub(super) word: String,
+    /// Units that failed.
+    pub(super) failed: Vec<String>,
+    /// Units that it still starts.
+    pub(super) starting: Vec<String>,
 }
 
 /// What does not change while the machine runs.
@@ -70,17 +106,22 @@ pub(super) fn examine(
     root: &Path,
     controller: &str,
     bridge: Option<&str>,
-    hardware: Hardware,
+    (role, hardware): (NodeRole, Hardware),
 ) -> Facts {
     let kvm = matches!(hardware.cpu.kvm, provisioner_api::Kvm::Usable);
+    let ask = || compute::ask(programs, Path::new(compute::HELPER), bridge, kvm).map_err(|e| format!("{e:#}"));
+    let units = std::iter::once(NODE_INIT).chain(role.units.iter().map(String::as_str));
     Facts {
+        offer: role.guests.then(ask),
+        units: enabled(programs, &units.collect::<Vec<_>>()),
+        system: system(programs),
+        commands: role.checks.iter().map(|check| command(programs, check)).collect(),
+        role,
         hardware,
         bridge: bridge.map(str::to_owned),
-        offer: compute::ask(programs, Path::new(compute::HELPER), bridge, kvm).map_err(|e| format!("{e:#}")),
         way: way(root, controller),
-        tracking: tracking(programs),
+        clock: clock(programs),
         servers: servers(root),
-        units: units(programs),
         sshd: programs
             .run(&["/usr/sbin/sshd", "-T"], PATIENCE)
             .map_err(|e| e.to_string()),
@@ -93,13 +134,22 @@ fn way(root: &Path, controller: &str) -> Result<(Way, Card), String> {
     Ok((way, card))
 }
 
-/// chrony's word; also asked between examinations, for heartbeats.
-pub(super) fn tracking(programs: &dyn Programs) -> Result<Tracking, String> {
+/// Who keeps the clock here, and how it does; also asked between examinations, for heartbeats.
+pub(super) fn clock(programs: &dyn Programs) -> Result<Clock, String> {
     // -N: servers by the names that they were configured by, which is what they are compared with.
-    let text = programs
-        .run(&["chronyc", "-c", "-N", "tracking"], PATIENCE)
-        .map_err(|e| e.to_string())?;
-    Tracking::parse(&text).map_err(|e| e.to_string())
+    match programs.run(&["chronyc", "-c", "-N", "tracking"], PATIENCE) {
+        Ok(text) => Tracking::parse(&text).map(Clock::Chrony).map_err(|e| e.to_string()),
+        // There is no chrony: systemd knows who else keeps the clock.
+        Err(ProgramError::Start { .. }) => {
+            let said = programs.run(
+                &["timedatectl", "show", "--property=NTPSynchronized", "--value"],
+                PATIENCE,
+            );
+            said.map(|said| Clock::Other(said.trim() == "yes"))
+                .map_err(|e| e.to_string())
+        }
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 fn servers(root: &Path) -> Vec<String> {
@@ -107,16 +157,65 @@ fn servers(root: &Path) -> Vec<String> {
     clock::configured_servers(&std::fs::read_to_string(path).unwrap_or_default())
 }
 
-fn units(programs: &dyn Programs) -> BTreeMap<String, String> {
-    let command = [&["systemctl", "is-enabled"][..], &UNITS].concat();
-    // It fails if one of them is off, and prints a line for each all the same.
-    let text = match programs.run(&command, PATIENCE) {
-        Ok(text) | Err(ProgramError::Failed { stdout: text, .. }) => text,
-        Err(error) => error.to_string(),
-    };
-    UNITS
-        .iter()
-        .map(|unit| (*unit).to_owned())
-        .zip(text.lines().map(str::to_owned))
-        .collect()
+fn enabled(programs: &dyn Programs, units: &[&str]) -> BTreeMap<String, String> {
+    let text = printed(programs, &[&["systemctl", "is-enabled"], units].concat()).unwrap_or_else(|error| error);
+    let named = units.iter().map(|unit| (*unit).to_owned());
+    named.zip(text.lines().map(str::to_owned)).collect()
 }
+
+fn system(programs: &dyn Programs) -> Result<System, String> {
+    let word = printed(programs, &["systemctl", "is-system-running"])?
+        .trim()
+        .to_owned();
+    let list = |arguments: &[&str], column: usize| {
+        let text = printed(
+            programs,
+            &[&["systemctl", "--no-pager", "--no-legend", "--plain"], arguments].concat(),
+        )?;
+        let named = text.lines().filter_map(|line| line.split_whitespace().nth(column));
+        Ok::<Vec<String>, String>(named.map(str::to_owned).collect())
+    };
+    Ok(System {
+        failed: list(&["list-units", "--failed"], 0)?,
+        // The columns are: number of the job, unit, kind, state.
+        starting: list(&["list-jobs"], 1)?,
+        word,
+    })
+}
+
+/// Several of systemctl's words come with an exit code that calls them failures.
+fn printed(programs: &dyn Programs, command: &[&str]) -> Result<String, String> {
+    match programs.run(command, PATIENCE) {
+        Ok(text) | Err(ProgramError::Failed { stdout: text, .. }) => Ok(text),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn command(programs: &dyn Programs, check: &RoleCheck) -> Result<String, String> {
+    let limit = Duration::from_secs(check.within.into());
+    let line = |text: &str| {
+        text.lines()
+            .map(str::trim)
+            .find(|line| !line.is_empty())
+            .map(str::to_owned)
+    };
+    match programs.run(&["sh", "-c", &check.command], limit) {
+        Ok(text) => Ok(line(&text).unwrap_or_else(|| "holds".into())),
+        Err(ProgramError::Failed {
+            code, stdout, stderr, ..
+        }) => {
+            let ended = || {
+                code.map_or_else(
+                    || "it was killed".into(),
+                    |code| format!("it ended with {code} and said nothing"),
+                )
+            };
+            Err(line(&stderr).or_else(|| line(&stdout)).unwrap_or_else(ended))
+        }
+        Err(ProgramError::TooLong { .. }) => Err(format!("no answer within {} s", check.within)),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

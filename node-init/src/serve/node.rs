@@ -12,7 +12,7 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use provisioner_api::{BridgeOrder, Capsule, ComputeReport, Heartbeat, Order, Progress, Registered};
+use provisioner_api::{BridgeOrder, Capsule, ComputeReport, Heartbeat, NodeRole, Order, Progress, Registered};
 use sd_notify::NotifyState;
 
 use crate::bridge::CARD_NETWORK;
@@ -77,6 +77,7 @@ pub(super) struct Node {
     due: Due,
     registered: Option<Registered>,
     order: Option<Order>,
+    role: Option<NodeRole>,
     heard: Option<Instant>,
     silence: String,
     facts: Option<Box<Facts>>,
@@ -122,6 +123,7 @@ impl Node {
             },
             registered: None,
             order: None,
+            role: None,
             heard: None,
             silence: "not asked yet".into(),
             facts: None,
@@ -169,8 +171,8 @@ impl Node {
             News::Silence(error) => self.miss(&error),
             News::Examined(facts) => {
                 self.looking = false;
-                if let Ok(tracking) = &facts.tracking {
-                    self.clock_offset = tracking.synchronised.then_some(tracking.ahead);
+                if let Ok(clock) = &facts.clock {
+                    self.clock_offset = clock.ahead();
                 }
                 self.facts = Some(facts);
                 self.judge();
@@ -184,15 +186,12 @@ impl Node {
     pub(super) fn tend(&mut self) {
         super::tell_systemd(&[NotifyState::Watchdog]);
         let now = Instant::now();
-        if now >= self.due.look && !self.looking {
+        if now >= self.due.look {
             self.look();
         }
         if now >= self.due.clock {
             self.due.clock = now + CLOCK;
-            let tracking = facts::tracking(&self.programs)
-                .ok()
-                .filter(|tracking| tracking.synchronised);
-            self.clock_offset = tracking.map(|tracking| tracking.ahead);
+            self.clock_offset = facts::clock(&self.programs).ok().and_then(|clock| clock.ahead());
         }
         if self.registered.is_none() {
             return self.sign();
@@ -224,7 +223,7 @@ impl Node {
     pub(super) fn rest(&self) -> Duration {
         let due = &self.due;
         let mut next = due.clock;
-        if !self.looking {
+        if !self.looking && self.role.is_some() {
             next = next.min(due.look);
         }
         if self.registered.is_some() {
@@ -284,7 +283,8 @@ impl Node {
         tracing::info!(?order, "order");
         match &order {
             Order::Reboot { into, why } => self.reboot(*into, why),
-            Order::Serve(_) | Order::Wait { .. } => {}
+            Order::Serve(serve) => self.role = Some(serve.role.clone().unwrap_or_else(unnamed)),
+            Order::Wait { .. } => {}
             Order::Check { .. } | Order::Wipe { .. } | Order::Install(_) => {
                 tracing::warn!("that is an order for the life in RAM; an installed system does not touch its disk");
             }
@@ -299,8 +299,12 @@ impl Node {
         self.due.look = Instant::now();
     }
 
-    /// Examines the system in a thread of its own.
+    /// Examines the system in a thread of its own, for what it is to serve as: before the first order to serve nobody
+    /// knows what to look for.
     fn look(&mut self) {
+        let Some(role) = self.role.clone().filter(|_| !self.looking) else {
+            return;
+        };
         let bridge = self
             .bridge_order()
             .map(|order| order.name.clone())
@@ -312,7 +316,7 @@ impl Node {
         let started = news::spawn("examine", move || {
             // Processor and memory stay as they are until the next start.
             let hardware = hardware.unwrap_or_else(|| Hardware::read(Path::new("/")));
-            let facts = facts::examine(&Shell, Path::new("/"), &controller, bridge.as_deref(), hardware);
+            let facts = facts::examine(&Shell, Path::new("/"), &controller, bridge.as_deref(), (role, hardware));
             // If nobody listens any more, nobody wants to know.
             let _ = news.send(News::Examined(Box::new(facts)));
         });
@@ -325,6 +329,18 @@ impl Node {
             return LOOK_SELDOM;
         }
         (self.since.elapsed() / LOOK_SHARE).clamp(LOOK_SOON, LOOK_LATER)
+    }
+}
+
+/// What a node is of which a controller from before there were roles says nothing.
+fn unnamed() -> NodeRole {
+    NodeRole {
+        name: "libvirt".into(),
+        guests: true,
+        units: ["libvirtd.service", "chrony.service", "ssh.service"]
+            .map(str::to_owned)
+            .into(),
+        checks: Vec::new(),
     }
 }
 

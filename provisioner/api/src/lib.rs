@@ -34,7 +34,9 @@ pub use operator::{
     Approve, EventEntry, ImageSummary, Import, ImportLine, NewToken, NodeDetail, NodeSummary, Reject, ServiceStatus,
     StatusReport, Token, TokenSummary,
 };
-pub use order::{BridgeOrder, DiskRef, ImageRef, Install, Names, Order, Orders, RebootInto, Serve};
+pub use order::{
+    BridgeOrder, DiskRef, ImageRef, Install, Names, NodeRole, Order, Orders, RebootInto, RoleCheck, Serve,
+};
 pub use problem::{PROBLEM_JSON, Problem};
 pub use ram::{RamFile, RamManifest, RamManifestError};
 pub use report::{Check, ComputeReport, Hypervisor, NetworkReport, StoragePool};

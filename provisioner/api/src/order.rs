@@ -138,6 +138,35 @@ pub struct Serve {
     pub bridge: Option<BridgeOrder>,
     /// Takes no new work.
     pub draining: bool,
+    /// What it serves as; a controller from before there were roles names none.
+    #[serde(default)]
+    pub role: Option<NodeRole>,
+}
+
+/// What a node serves as: what must hold for it to be ready, beside what every node must.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NodeRole {
+    /// Its name.
+    pub name: String,
+    /// Whether it runs guests, under libvirt.
+    pub guests: bool,
+    /// Units that start by themselves and have not failed, by the names that its distribution gives them.
+    pub units: Vec<String>,
+    /// Commands that succeed.
+    pub checks: Vec<RoleCheck>,
+}
+
+/// A command that succeeds when a node is ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RoleCheck {
+    /// What it is about.
+    pub name: String,
+    /// For `sh -c`, as root. The first line that it prints is shown to people.
+    pub command: String,
+    /// Seconds that it may take.
+    pub within: u32,
 }
 
 /// The bridge for guests on the node's single card.

@@ -7,9 +7,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ComputeReport {
-    /// What runs guests.
-    pub hypervisor: Hypervisor,
-    /// CPU model that libvirt gives guests (`host-model`): `Skylake-Client-IBRS`.
+    /// What it serves as; empty where it was told by a controller from before there were roles.
+    #[serde(default)]
+    pub role: String,
+    /// What runs guests; nothing where its role has none, or nothing answers.
+    #[serde(default)]
+    pub hypervisor: Option<Hypervisor>,
+    /// CPU model that libvirt gives guests (`host-model`): `Skylake-Client-IBRS`; empty where there are none.
     pub cpu_model: String,
     /// x86-64 micro-architecture level as a baseline for guests that move: `x86-64-v2`.
     pub cpu_baseline: String,
@@ -76,7 +80,7 @@ pub struct NetworkReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Check {
-    /// Name: `libvirt`, `network`, `clock`, `storage`, `capsule`.
+    /// Name: `libvirt`, `network`, `clock`, `storage`, `capsule`, or one of its role's.
     pub name: String,
     /// Whether it holds.
     pub passed: bool,

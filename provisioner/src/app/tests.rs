@@ -136,12 +136,13 @@ pub(crate) const NOW: i64 = START;
 pub(crate) fn report(passed: bool) -> ComputeReport {
     let words = String::new;
     ComputeReport {
-        hypervisor: Hypervisor {
+        role: "libvirt".into(),
+        hypervisor: Some(Hypervisor {
             name: words(),
             version: words(),
             libvirt: words(),
             virtualization: "qemu".into(),
-        },
+        }),
         cpu_model: words(),
         cpu_baseline: words(),
         threads: 1,

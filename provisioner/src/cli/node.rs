@@ -267,14 +267,13 @@ fn node_in_words(node: &NodeDetail, now: i64) -> String {
 fn compute_in_words(node: &NodeDetail) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();
     if let Some(compute) = &node.compute {
-        let by = &compute.hypervisor;
-        lines.push((
-            "offers",
-            format!(
-                "{} {} ({}), {}",
-                by.name, by.version, by.virtualization, compute.cpu_baseline
-            ),
-        ));
+        if !compute.role.is_empty() {
+            lines.push(("role", plain(&compute.role)));
+        }
+        if let Some(by) = &compute.hypervisor {
+            let guests = format!("{} {} ({})", by.name, by.version, by.virtualization);
+            lines.push(("offers", format!("{guests}, {}", compute.cpu_baseline)));
+        }
         for check in &compute.checks {
             lines.push((
                 if check.passed { "ok" } else { "not ok" },

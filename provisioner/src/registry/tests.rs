@@ -109,12 +109,13 @@ fn plan() -> Plan {
 
 fn report(passed: bool) -> ComputeReport {
     ComputeReport {
-        hypervisor: Hypervisor {
+        role: "libvirt".into(),
+        hypervisor: Some(Hypervisor {
             name: String::new(),
             version: String::new(),
             libvirt: String::new(),
             virtualization: "qemu".into(),
-        },
+        }),
         cpu_model: String::new(),
         cpu_baseline: String::new(),
         threads: 1,

@@ -105,12 +105,13 @@ pub fn report(address: &str) -> ComputeReport {
         detail: "looked at by a fake".into(),
     };
     ComputeReport {
-        hypervisor: Hypervisor {
+        role: "libvirt".into(),
+        hypervisor: Some(Hypervisor {
             name: "QEMU".into(),
             version: "10.0.2".into(),
             libvirt: "11.3.0".into(),
             virtualization: "qemu".into(),
-        },
+        }),
         cpu_model: "Penryn".into(),
         cpu_baseline: "x86-64-v1".into(),
         threads: 2,

@@ -3,16 +3,45 @@
 
 use std::collections::BTreeMap;
 
-use provisioner_api::{Cpu, StoragePool};
+use provisioner_api::{Cpu, Hypervisor, NodeRole, RoleCheck, StoragePool};
 
 use super::*;
 use crate::bridge::card::{Card, Way};
 use crate::clock::Tracking;
-use crate::compute::Offer;
-use crate::serve::facts::Hardware;
+use crate::serve::facts::{Hardware, System};
 
 const SSHD: &str = "port 22\npermitrootlogin without-password\npasswordauthentication no\n\
                     kbdinteractiveauthentication no\npermitemptypasswords no\n";
+
+const UNITS: [&str; 3] = ["node-init.service", "libvirtd.service", "ssh.service"];
+
+fn in_step(synchronised: bool) -> Clock {
+    Clock::Chrony(Tracking {
+        source: Some("10.77.0.1".into()),
+        ahead: 0.001,
+        synchronised,
+    })
+}
+
+/// The same with a role that runs no guests.
+fn plain() -> (Facts, Situation) {
+    let (facts, situation) = good();
+    let facts = Facts {
+        role: NodeRole {
+            name: "plain".into(),
+            guests: false,
+            ..facts.role.clone()
+        },
+        offer: None,
+        ..facts
+    };
+    (facts, situation)
+}
+
+/// What libvirt offers.
+fn offered(facts: &mut Facts) -> &mut Offer {
+    facts.offer.as_mut().unwrap().as_mut().unwrap()
+}
 
 /// A node of which every promise holds.
 fn good() -> (Facts, Situation) {
@@ -54,13 +83,20 @@ fn good() -> (Facts, Situation) {
             memory: 1 << 30,
         },
         bridge: Some("br0".into()),
-        offer: Ok(offer),
+        role: NodeRole {
+            name: "libvirt".into(),
+            guests: true,
+            units: UNITS[1..].iter().map(|unit| (*unit).to_owned()).collect(),
+            checks: Vec::new(),
+        },
+        offer: Some(Ok(offer)),
         way: Ok((way, card)),
-        tracking: Ok(Tracking {
-            source: Some("10.77.0.1".into()),
-            ahead: 0.001,
-            synchronised: true,
+        clock: Ok(in_step(true)),
+        system: Ok(System {
+            word: "running".into(),
+            ..System::default()
         }),
+        commands: Vec::new(),
         servers: vec!["10.77.0.1".into()],
         units: UNITS
             .iter()
@@ -113,7 +149,7 @@ fn software_virtualization_is_enough_and_says_why_there_is_no_kvm() {
 
 #[test]
 fn each_broken_promise_is_named_and_explained() {
-    let offer = |facts: &mut Facts, storage| facts.offer.as_mut().unwrap().storage = storage;
+    let offer = |facts: &mut Facts, storage| offered(facts).storage = storage;
     assert_eq!(
         broken(|facts, _| offer(facts, Err("no room".into()))),
         ("storage".into(), "no room".into())
@@ -127,14 +163,8 @@ fn each_broken_promise_is_named_and_explained() {
         undone,
         ("network".into(), "no bridge br0 over enp1s0 yet: it was undone".into())
     );
-    assert_eq!(
-        broken(|facts, _| facts.offer.as_mut().unwrap().network = Ok(None)).0,
-        "network"
-    );
-    assert_eq!(
-        broken(|facts, _| facts.tracking.as_mut().unwrap().synchronised = false).0,
-        "clock"
-    );
+    assert_eq!(broken(|facts, _| offered(facts).network = Ok(None)).0, "network");
+    assert_eq!(broken(|facts, _| facts.clock = Ok(in_step(false))).0, "clock");
     assert_eq!(
         broken(|_, s| s.capsule = Err("no keys yet".into())),
         ("capsule".into(), "no keys yet".into())
@@ -165,7 +195,7 @@ fn a_node_that_takes_passwords_is_never_ready() {
 #[test]
 fn a_dead_libvirt_takes_its_promises_along_and_leaves_the_others() {
     let (mut facts, situation) = good();
-    facts.offer = Err("node-init-libvirt did not answer within 180 s".into());
+    facts.offer = Some(Err("node-init-libvirt did not answer within 180 s".into()));
     let report = report(&facts, &situation);
     let failed: Vec<_> = report
         .checks
@@ -180,6 +210,77 @@ fn a_dead_libvirt_takes_its_promises_along_and_leaves_the_others() {
 fn a_node_without_an_order_for_a_bridge_needs_none() {
     let (mut facts, mut situation) = good();
     (facts.way.as_mut().unwrap().1.bridge, situation.bridge) = (None, None);
-    facts.offer.as_mut().unwrap().network = Ok(None);
+    offered(&mut facts).network = Ok(None);
     assert!(report(&facts, &situation).ready());
+}
+
+#[test]
+fn a_node_that_runs_no_guests_needs_no_libvirt() {
+    let (facts, situation) = plain();
+    let report = report(&facts, &situation);
+    assert!(report.ready(), "{:?}", report.checks);
+    let names: Vec<&str> = report.checks.iter().map(|check| check.name.as_str()).collect();
+    assert_eq!(names, ["network", "clock", "capsule", "services", "ssh", "system"]);
+    assert_eq!((report.role.as_str(), report.hypervisor), ("plain", None));
+}
+
+#[test]
+fn what_failed_counts_where_somebody_needs_it() {
+    let system = |word: &str, failed: &[&str], starting: &[&str]| {
+        let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        Ok(System {
+            word: word.into(),
+            failed: owned(failed),
+            starting: owned(starting),
+        })
+    };
+    let (mut facts, situation) = plain();
+    facts.system = system("degraded", &["apt-daily.service"], &[]);
+    let told = report(&facts, &situation);
+    assert!(told.ready());
+    assert_eq!(
+        told.checks[5].detail,
+        "up; failed, and not needed here: apt-daily.service"
+    );
+    let needed = broken(|facts, _| facts.system = system("degraded", &["a.service", "ssh.service"], &[]));
+    assert_eq!(
+        needed,
+        ("system".into(), "ssh.service failed; systemctl status says why".into())
+    );
+    let early = broken(|facts, _| facts.system = system("starting", &[], &["slow.service"]));
+    assert_eq!(early, ("system".into(), "the system still starts slow.service".into()));
+    assert_eq!(
+        broken(|facts, _| facts.system = system("maintenance", &[], &[])).0,
+        "system"
+    );
+}
+
+#[test]
+fn a_role_has_checks_of_its_own_which_are_told_by_their_names() {
+    let asked = |facts: &mut Facts, said: Result<String, String>| {
+        facts.role.checks = vec![RoleCheck {
+            name: "web".into(),
+            command: "true".into(),
+            within: 30,
+        }];
+        facts.commands = vec![said];
+    };
+    let (mut facts, situation) = plain();
+    asked(&mut facts, Ok("200 OK".into()));
+    let told = report(&facts, &situation);
+    let last = told.checks.last().unwrap();
+    assert_eq!(
+        (last.name.as_str(), last.detail.as_str(), told.ready()),
+        ("web", "200 OK", true)
+    );
+    let failed = broken(|facts, _| asked(facts, Err("connection refused".into())));
+    assert_eq!(failed, ("web".into(), "connection refused".into()));
+}
+
+#[test]
+fn another_program_may_keep_the_clock() {
+    let (mut facts, situation) = plain();
+    facts.clock = Ok(Clock::Other(true));
+    assert!(report(&facts, &situation).ready());
+    assert_eq!(broken(|facts, _| facts.clock = Ok(Clock::Other(false))).0, "clock");
 }

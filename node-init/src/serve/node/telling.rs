@@ -19,7 +19,8 @@ impl Node {
         let Some(facts) = &self.facts else { return };
         let wanted = self.bridge_order().map(|order| &order.name);
         let standing = facts.way.as_ref().ok().and_then(|(_, card)| card.bridge.as_ref());
-        if wanted.is_some() && wanted == standing && facts.bridge.as_ref() != wanted {
+        let other_role = self.role.as_ref() != Some(&facts.role);
+        if other_role || (wanted.is_some() && wanted == standing && facts.bridge.as_ref() != wanted) {
             // The order came, or the bridge was built, while it was being looked at: that says nothing of now.
             self.due.look = Instant::now();
             return;
@@ -154,7 +155,10 @@ impl Node {
 
 fn state_of(told: &ComputeReport) -> String {
     match told.checks.iter().find(|check| !check.passed) {
-        None => format!("ready: serves guests ({})", told.hypervisor.virtualization),
+        None => match &told.hypervisor {
+            Some(hypervisor) => format!("ready: serves guests ({})", hypervisor.virtualization),
+            None => format!("ready: serves as {}", told.role),
+        },
         Some(check) => format!("not ready: {}: {}", check.name, check.detail),
     }
 }

@@ -469,27 +469,31 @@ pub(super) fn offers(node: &NodeDetail) -> Vec<Fact> {
     let mut facts = Vec::new();
     let mut fact = |label, value: String| facts.push(Fact { label, value });
     if let Some(report) = &node.compute {
-        let hypervisor = &report.hypervisor;
-        let way = if hypervisor.virtualization == "kvm" {
-            "KVM"
-        } else {
-            "software virtualization"
-        };
-        fact(
-            "Guests run on",
-            format!(
-                "{} {} with {way}, libvirt {}",
-                hypervisor.name, hypervisor.version, hypervisor.libvirt
-            ),
-        );
-        fact(
-            "Processor for guests",
-            format!(
-                "{} threads, {} (baseline {})",
-                report.threads, report.cpu_model, report.cpu_baseline
-            ),
-        );
-        fact("Memory for guests", words::memory_size(report.memory));
+        if !report.role.is_empty() {
+            fact("Role", report.role.clone());
+        }
+        if let Some(hypervisor) = &report.hypervisor {
+            let way = if hypervisor.virtualization == "kvm" {
+                "KVM"
+            } else {
+                "software virtualization"
+            };
+            fact(
+                "Guests run on",
+                format!(
+                    "{} {} with {way}, libvirt {}",
+                    hypervisor.name, hypervisor.version, hypervisor.libvirt
+                ),
+            );
+            fact(
+                "Processor for guests",
+                format!(
+                    "{} threads, {} (baseline {})",
+                    report.threads, report.cpu_model, report.cpu_baseline
+                ),
+            );
+            fact("Memory for guests", words::memory_size(report.memory));
+        }
         if let Some(pool) = &report.storage {
             let (free, all) = (words::disk_size(pool.available), words::disk_size(pool.capacity));
             fact(

@@ -223,12 +223,13 @@ fn detail(summary: NodeSummary, word: &str) -> NodeDetail {
         }),
     }];
     let compute = ComputeReport {
-        hypervisor: Hypervisor {
+        role: "libvirt".into(),
+        hypervisor: Some(Hypervisor {
             name: word.into(),
             version: "10.0.2".into(),
             libvirt: "11.3.0".into(),
             virtualization: "qemu".into(),
-        },
+        }),
         cpu_model: word.into(),
         cpu_baseline: "x86-64-v2".into(),
         threads: 4,
