@@ -6,12 +6,13 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use node_init::inventory::{self, Senses};
 use node_init::network::lease;
-use node_init::{bridge, sequence, serve};
+use node_init::{bridge, join, sequence, serve};
 
-const HELP: &str = "usage: node-init [serve | network-rollback [--boot] | inventory | --version]
+const HELP: &str = "usage: node-init [serve | join | network-rollback [--boot] | inventory | --version]
 
 As process 1 (/init of the environment in RAM) it takes no argument.
   serve      be the service of an installed node (/etc/node-init/config.json)
+  join       introduce a system that an installer made, once (/etc/node-init/join)
   network-rollback
              undo a change to a bridge that nobody confirmed (systemd runs it; --boot: before the network starts)
   inventory  print what this machine is made of, as JSON
@@ -29,6 +30,7 @@ fn main() -> Result<()> {
         (1, ..) => sequence::supervise(),
         (_, _, [sequence::WORKER]) => sequence::work(),
         (_, _, ["serve"]) => logged(serve::run),
+        (_, _, ["join"]) => logged(join::run),
         (_, _, ["network-rollback"]) => logged(|| bridge::network_rollback(false)),
         (_, _, ["network-rollback", "--boot"]) => logged(|| bridge::network_rollback(true)),
         (_, _, ["inventory"]) => print_inventory(),

@@ -8,7 +8,7 @@
 mod bridging;
 mod checks;
 mod config;
-mod console;
+pub(crate) mod console;
 mod facts;
 mod firmware;
 mod news;
@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-pub use config::{CONFIG, Config, Identity, KEY};
+pub use config::{CONFIG, Identity, KEY};
 use news::News;
 use node::Node;
 

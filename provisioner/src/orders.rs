@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a running node does next: the other pure function of stored state.
 
-use provisioner_api::{BridgeOrder, ImageRef, Install, Life, Names, Order, Orders, RebootInto, Serve};
+use provisioner_api::{BridgeOrder, ImageRef, Install, Life, Names, NodeRole, Order, Orders, RebootInto, Serve};
 
 use crate::config::Profile;
 use crate::lifecycle::{Attempt, MAX_DISK_STARTS, Plan, State};
@@ -25,6 +25,8 @@ pub struct Site<'a> {
     pub ntp: Vec<String>,
     /// Where nodes ask for names.
     pub names: Option<Names>,
+    /// What the node serves as, while the configuration has it.
+    pub role: Option<NodeRole>,
     /// Seconds between heartbeats.
     pub heartbeat: u32,
     /// What keeps a machine that waits for approval from being approved by a rule; empty if nothing is known.
@@ -184,6 +186,7 @@ fn serve(plan: &Plan, site: &Site<'_>, draining: bool) -> Order {
         heartbeat: site.heartbeat,
         bridge,
         draining,
+        role: site.role.clone(),
     })
 }
 

@@ -132,6 +132,13 @@ pub fn under(sys: &Path, interface: &str) -> Result<Card, NoCard> {
     })
 }
 
+/// The address of the card under the way to the controller: the one that the machine boots from, where nobody wrote
+/// down which that was.
+pub fn booted(root: &Path, controller: &str) -> Option<String> {
+    let way = way_to(controller).ok()?;
+    under(&root.join("sys"), &way.interface).ok().map(|card| card.mac)
+}
+
 /// The card with this hardware address; a bridge over it has the same one and is not meant.
 pub fn by_mac(sys: &Path, mac: &str) -> Option<String> {
     let class = sys.join("class/net");

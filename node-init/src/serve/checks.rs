@@ -4,6 +4,7 @@
 use provisioner_api::{Check, ComputeReport, Kvm, NetworkReport};
 
 use super::facts::{Clock, Facts, NODE_INIT};
+use crate::bridge::card::{Card, Way};
 use crate::compute::Offer;
 
 /// What only the main loop knows.
@@ -34,11 +35,8 @@ const NO_PASSWORDS: [(&str, &[&str]); 4] = [
 /// The report, with every check.
 pub(super) fn report(facts: &Facts, situation: &Situation) -> ComputeReport {
     let offer = facts.offer.as_ref().and_then(|offer| offer.as_ref().ok());
-    let (way, card) = facts
-        .way
-        .as_ref()
-        .ok()
-        .map_or((None, None), |(way, card)| (Some(way), Some(card)));
+    let way = facts.way.as_ref().ok();
+    let card = way.and_then(|(_, card)| card.as_ref().ok());
     ComputeReport {
         role: facts.role.name.clone(),
         hypervisor: offer.map(|offer| offer.hypervisor.clone()),
@@ -49,9 +47,9 @@ pub(super) fn report(facts: &Facts, situation: &Situation) -> ComputeReport {
         storage: offer.and_then(|offer| offer.storage.clone().ok()),
         network: NetworkReport {
             bridge: card.and_then(|card| card.bridge.clone()),
-            card: card.map(|card| card.name.clone()).unwrap_or_default(),
+            card: way.map(|(way, card)| under(way, card)).unwrap_or_default(),
             address: way
-                .map(|way| format!("{}/{}", way.address, way.prefix))
+                .map(|(way, _)| format!("{}/{}", way.address, way.prefix))
                 .unwrap_or_default(),
         },
         checks: checks(facts, situation),
@@ -133,6 +131,12 @@ fn storage(offer: &Offered) -> Verdict {
     Ok(format!("pool {} in {}", pool.name, pool.path))
 }
 
+/// What carries the way: the card, or what is known of it.
+fn under(way: &Way, card: &Result<Card, String>) -> String {
+    card.as_ref()
+        .map_or_else(|_| way.interface.clone(), |card| card.name.clone())
+}
+
 fn network(facts: &Facts, situation: &Situation) -> Verdict {
     let (way, card) = facts.way.as_ref().map_err(Clone::clone)?;
     if !situation.reachable {
@@ -142,8 +146,9 @@ fn network(facts: &Facts, situation: &Situation) -> Verdict {
         ));
     }
     let Some(wanted) = &situation.bridge else {
-        return Ok(format!("{} on {}, no bridge wanted", way.address, card.name));
+        return Ok(format!("{} on {}, no bridge wanted", way.address, under(way, card)));
     };
+    let card = card.as_ref().map_err(Clone::clone)?;
     if card.bridge.as_ref() != Some(wanted) {
         let why = situation.bridge_trouble.as_deref().unwrap_or("it is being set up");
         return Err(format!("no bridge {wanted} over {} yet: {why}", card.name));

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use anyhow::Context;
-use serde::{Deserialize, Serialize};
+use provisioner_api::NodeConfig;
 
 use crate::client::Pin;
 use crate::key::NodeKey;
@@ -13,17 +13,6 @@ use crate::key::NodeKey;
 pub const CONFIG: &str = "etc/node-init/config.json";
 /// Path of the node's key below the root.
 pub const KEY: &str = "var/lib/node-init/node.key";
-
-/// The settings as they are written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Config {
-    /// `HOST:PORT` of the controller's API.
-    pub controller: String,
-    /// SHA-256 of the controller's `SubjectPublicKeyInfo`, hex.
-    pub pin: String,
-    /// Host name.
-    pub name: String,
-}
 
 /// Who this node is.
 pub struct Identity {
@@ -41,7 +30,7 @@ impl Identity {
     /// Reads it from the system below `root`.
     pub fn read(root: &Path) -> anyhow::Result<Self> {
         let read = |path: &str| std::fs::read_to_string(root.join(path)).with_context(|| format!("reading /{path}"));
-        let config: Config =
+        let config: NodeConfig =
             serde_json::from_str(&read(CONFIG)?).with_context(|| format!("reading /{CONFIG} as settings"))?;
         let pin = config
             .pin

@@ -14,27 +14,27 @@ const FILES: [&str; 2] = ["run/issue.d/gleaner.issue", "run/motd.d/gleaner"];
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is on the screen now.
-pub(super) struct Console {
+pub(crate) struct Console {
     root: PathBuf,
     shown: String,
 }
 
 /// What a technician wants to know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sign {
+pub(crate) struct Sign {
     /// Name of the node.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Its address.
-    pub(super) address: String,
+    pub(crate) address: String,
     /// The controller and its site.
-    pub(super) controller: String,
+    pub(crate) controller: String,
     /// How it is, in words.
-    pub(super) state: String,
+    pub(crate) state: String,
 }
 
 impl Console {
     /// A console of the system below `root`.
-    pub(super) fn new(root: &Path) -> Self {
+    pub(crate) fn new(root: &Path) -> Self {
         Self {
             root: root.into(),
             shown: String::new(),
@@ -42,7 +42,7 @@ impl Console {
     }
 
     /// Shows the sign if it is news.
-    pub(super) fn show(&mut self, sign: &Sign, programs: &dyn Programs) {
+    pub(crate) fn show(&mut self, sign: &Sign, programs: &dyn Programs) {
         let text = text(sign);
         if text == self.shown {
             return;

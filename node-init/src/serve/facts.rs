@@ -30,8 +30,8 @@ pub(super) struct Facts {
     pub(super) role: NodeRole,
     /// What libvirt offers, where the role runs guests.
     pub(super) offer: Option<Result<Offer, String>>,
-    /// The way to the controller and the card under it.
-    pub(super) way: Result<(Way, Card), String>,
+    /// The way to the controller, and the card under it or why it is none: a bond, a VLAN.
+    pub(super) way: Result<(Way, Result<Card, String>), String>,
     /// How the clock does.
     pub(super) clock: Result<Clock, String>,
     /// The time servers that were written at installation; none where the system has its own.
@@ -128,10 +128,17 @@ pub(super) fn examine(
     }
 }
 
-fn way(root: &Path, controller: &str) -> Result<(Way, Card), String> {
+fn way(root: &Path, controller: &str) -> Result<(Way, Result<Card, String>), String> {
     let way = card::way_to(controller).map_err(|e| e.to_string())?;
-    let card = card::under(&root.join("sys"), &way.interface).map_err(|e| e.to_string())?;
+    let card = card::under(&root.join("sys"), &way.interface).map_err(|e| e.to_string());
     Ok((way, card))
+}
+
+/// The bridge that the way to the controller leads over, where it does: an installer may have made it.
+pub(super) fn standing_bridge(root: &Path, controller: &str) -> Option<String> {
+    let way = card::way_to(controller).ok()?;
+    let folder = root.join("sys/class/net").join(&way.interface);
+    folder.join("bridge").exists().then_some(way.interface)
 }
 
 /// Who keeps the clock here, and how it does; also asked between examinations, for heartbeats.

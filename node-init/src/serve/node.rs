@@ -15,7 +15,7 @@ use anyhow::Context;
 use provisioner_api::{BridgeOrder, Capsule, ComputeReport, Heartbeat, NodeRole, Order, Progress, Registered};
 use sd_notify::NotifyState;
 
-use crate::bridge::CARD_NETWORK;
+use crate::bridge::{CARD_NETWORK, card};
 use crate::client::{Client, ClientError};
 use crate::load::Meter;
 use crate::programs::Shell;
@@ -144,7 +144,8 @@ impl Node {
     pub(super) fn ask_controller(&self) -> anyhow::Result<()> {
         let booted = fs::read_to_string(Path::new("/").join(CARD_NETWORK))
             .ok()
-            .and_then(|text| booted(&text));
+            .and_then(|text| booted(&text))
+            .or_else(|| card::booted(Path::new("/"), &self.identity.controller));
         news::watch_controller(
             Arc::clone(&self.client),
             self.boot_id.clone(),
@@ -283,7 +284,14 @@ impl Node {
         tracing::info!(?order, "order");
         match &order {
             Order::Reboot { into, why } => self.reboot(*into, why),
-            Order::Serve(serve) => self.role = Some(serve.role.clone().unwrap_or_else(unnamed)),
+            Order::Serve(serve) => {
+                // A profile that is gone from the configuration takes nothing away from what a node is.
+                self.role = serve
+                    .role
+                    .clone()
+                    .or_else(|| self.role.take())
+                    .or_else(|| Some(unnamed()));
+            }
             Order::Wait { .. } => {}
             Order::Check { .. } | Order::Wipe { .. } | Order::Install(_) => {
                 tracing::warn!("that is an order for the life in RAM; an installed system does not touch its disk");
@@ -305,12 +313,12 @@ impl Node {
         let Some(role) = self.role.clone().filter(|_| !self.looking) else {
             return;
         };
-        let bridge = self
-            .bridge_order()
-            .map(|order| order.name.clone())
-            .filter(|_| !self.bridging);
-        // Guests can be plugged only into what is there.
-        let bridge = bridge.filter(|bridge| Path::new("/sys/class/net").join(bridge).join("bridge").exists());
+        let bridge = match self.bridge_order() {
+            // Guests can be plugged only into what is there.
+            Some(order) => Some(order.name.clone())
+                .filter(|bridge| !self.bridging && Path::new("/sys/class/net").join(bridge).join("bridge").exists()),
+            None => facts::standing_bridge(Path::new("/"), &self.identity.controller),
+        };
         let (controller, news) = (self.identity.controller.clone(), self.news.clone());
         let hardware = self.facts.as_ref().map(|facts| facts.hardware.clone());
         let started = news::spawn("examine", move || {

@@ -172,6 +172,9 @@ impl App {
             pin: &self.key.pin,
             ntp,
             names,
+            role: profile
+                .zip(node.state.plan())
+                .and_then(|(profile, plan)| self.node_role(profile, plan)),
             heartbeat,
             obstacle: &node.note,
         };

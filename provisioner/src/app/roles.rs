@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What nodes serve as, and how an installer makes one of a system.
 
-use kickstart::families::Packages;
+use kickstart::families::{self, Packages};
 use kickstart::site::NodeInit;
 use kickstart::spec;
+use provisioner_api::{NodeRole, RoleCheck};
 
 use super::App;
 use crate::config::Profile;
+use crate::lifecycle::{Plan, System};
 use crate::node_init::{self, NodeToBe};
 use crate::registry::Node;
 
@@ -19,6 +21,27 @@ impl App {
             .named(&profile.role)
             .map_err(|none| format!("role: {none}"))?;
         role.on(packages).cloned().map_err(|none| format!("role: {none}"))
+    }
+
+    /// What a node of this profile must hold to be ready.
+    pub(super) fn node_role(&self, profile: &Profile, plan: &Plan) -> Option<NodeRole> {
+        let role = self.config.roles.named(&profile.role).ok()?;
+        let packages = match &plan.system {
+            // Images are Debian's.
+            System::Image => Packages::Apt,
+            System::Installer(os) => families::named(os)?.packages,
+        };
+        let checks = role.checks.iter().map(|check| RoleCheck {
+            name: check.name.to_string(),
+            command: check.command.to_string(),
+            within: check.within,
+        });
+        Some(NodeRole {
+            name: role.name.to_string(),
+            guests: role.guests.is_some(),
+            units: role.on(packages).ok()?.units.iter().map(ToString::to_string).collect(),
+            checks: checks.collect(),
+        })
     }
 
     /// What an installer puts on the disk of a node, which joins with this secret. `controller` is `HOST:PORT` of the

@@ -51,7 +51,10 @@ const LONGEST_DOMAIN: usize = 189;
 
 /// Means what is written. `folder` is where the file lies.
 pub(super) fn validate(written: Written, folder: &Path) -> Result<Config> {
-    let profiles = profiles::profiles(written.profiles)?;
+    let paths = paths(written.paths, folder);
+    let own_roles = written.roles.unwrap_or_else(|| paths.config.join("roles"));
+    let roles = crate::roles::load(&own_roles).context("roles")?;
+    let profiles = profiles::profiles(written.profiles, &roles)?;
     let default_profile = match (written.default_profile, profiles.len()) {
         (Some(name), _) => name,
         // A file that defines one profile means that one.
@@ -62,17 +65,6 @@ pub(super) fn validate(written: Written, folder: &Path) -> Result<Config> {
         profiles.contains_key(&default_profile),
         "default_profile: there is no [profiles.{default_profile}]"
     );
-    let paths = paths(written.paths, folder);
-    let own_roles = written.roles.unwrap_or_else(|| paths.config.join("roles"));
-    let roles = crate::roles::load(&own_roles).context("roles")?;
-    for (name, profile) in &profiles {
-        // What the image of a profile is for, it says itself.
-        let installer = profile.installer().map(|installer| installer.os.packages);
-        let known = roles
-            .named(&profile.role)
-            .and_then(|role| installer.map(|packages| role.on(packages)).transpose());
-        known.with_context(|| format!("profiles.{name}.role"))?;
-    }
     let interfaces = written.interfaces.unwrap_or_default();
     let dhcp = networks::dhcp("dhcp", &written.dhcp, None)?;
     let approving = written.auto_approve.into_iter().map(|rule| rule_of(rule, &profiles));

@@ -53,6 +53,7 @@ fn ask(state: &State, life: Life, source: Result<Source, String>) -> Orders {
         pin: "aa",
         ntp: vec!["192.0.2.1".into()],
         names: None,
+        role: None,
         heartbeat: 10,
         obstacle: "",
     };

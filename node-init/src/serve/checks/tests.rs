@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use provisioner_api::{Cpu, Hypervisor, NodeRole, RoleCheck, StoragePool};
 
 use super::*;
-use crate::bridge::card::{Card, Way};
 use crate::clock::Tracking;
 use crate::serve::facts::{Hardware, System};
 
@@ -90,7 +89,7 @@ fn good() -> (Facts, Situation) {
             checks: Vec::new(),
         },
         offer: Some(Ok(offer)),
-        way: Ok((way, card)),
+        way: Ok((way, Ok(card))),
         clock: Ok(in_step(true)),
         system: Ok(System {
             word: "running".into(),
@@ -156,7 +155,7 @@ fn each_broken_promise_is_named_and_explained() {
     );
     assert_eq!(broken(|_, s| s.reachable = false).0, "network");
     let undone = broken(|facts, s| {
-        facts.way.as_mut().unwrap().1.bridge = None;
+        facts.way.as_mut().unwrap().1.as_mut().unwrap().bridge = None;
         s.bridge_trouble = Some("it was undone".into());
     });
     assert_eq!(
@@ -209,7 +208,7 @@ fn a_dead_libvirt_takes_its_promises_along_and_leaves_the_others() {
 #[test]
 fn a_node_without_an_order_for_a_bridge_needs_none() {
     let (mut facts, mut situation) = good();
-    (facts.way.as_mut().unwrap().1.bridge, situation.bridge) = (None, None);
+    (facts.way.as_mut().unwrap().1.as_mut().unwrap().bridge, situation.bridge) = (None, None);
     offered(&mut facts).network = Ok(None);
     assert!(report(&facts, &situation).ready());
 }
@@ -283,4 +282,16 @@ fn another_program_may_keep_the_clock() {
     facts.clock = Ok(Clock::Other(true));
     assert!(report(&facts, &situation).ready());
     assert_eq!(broken(|facts, _| facts.clock = Ok(Clock::Other(false))).0, "clock");
+}
+
+#[test]
+fn a_bond_or_a_vlan_carries_a_node_but_no_bridge_of_ours() {
+    let bond = || Err("bond0 has no single network card under it".to_owned());
+    let (mut facts, mut situation) = plain();
+    facts.way.as_mut().unwrap().1 = bond();
+    situation.bridge = None;
+    let told = report(&facts, &situation);
+    assert!(told.ready(), "{:?}", told.checks);
+    assert_eq!(told.network.card, "br0");
+    assert_eq!(broken(|facts, _| facts.way.as_mut().unwrap().1 = bond()).0, "network");
 }

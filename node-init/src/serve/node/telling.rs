@@ -18,7 +18,11 @@ impl Node {
     pub(super) fn judge(&mut self) {
         let Some(facts) = &self.facts else { return };
         let wanted = self.bridge_order().map(|order| &order.name);
-        let standing = facts.way.as_ref().ok().and_then(|(_, card)| card.bridge.as_ref());
+        let standing = facts
+            .way
+            .as_ref()
+            .ok()
+            .and_then(|(_, card)| card.as_ref().ok()?.bridge.as_ref());
         let other_role = self.role.as_ref() != Some(&facts.role);
         if other_role || (wanted.is_some() && wanted == standing && facts.bridge.as_ref() != wanted) {
             // The order came, or the bridge was built, while it was being looked at: that says nothing of now.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use kickstart::families;
+use kickstart::roles::{self, Roles};
 use kickstart::spec::{Layout, Swap};
 use kickstart::words::{DeviceName, Host, KernelArgument, Keyboard, Locale, SshKey, TimeZone, Unfit};
 
@@ -21,21 +22,24 @@ const LOCALE: &str = "en_US.UTF-8";
 /// The keyboard where nobody says.
 const KEYBOARD: &str = "us";
 
-pub(super) fn profiles(written: BTreeMap<String, written::Profile>) -> Result<BTreeMap<String, Profile>> {
+pub(super) fn profiles(
+    written: BTreeMap<String, written::Profile>,
+    roles: &Roles,
+) -> Result<BTreeMap<String, Profile>> {
     if written.is_empty() {
-        let profile = profile(PROFILE, written::Profile::default())?;
+        let profile = profile(PROFILE, written::Profile::default(), roles)?;
         return Ok(BTreeMap::from([(PROFILE.to_owned(), profile)]));
     }
     written
         .into_iter()
         .map(|(name, written)| {
-            let profile = profile(&name, written)?;
+            let profile = profile(&name, written, roles)?;
             Ok((name, profile))
         })
         .collect()
 }
 
-fn profile(name: &str, mut written: written::Profile) -> Result<Profile> {
+fn profile(name: &str, mut written: written::Profile, roles: &Roles) -> Result<Profile> {
     let option = |option: &str| format!("profiles.{name}.{option}");
     let keys = written.ssh_keys.clone().unwrap_or_default();
     for key in &keys {
@@ -45,7 +49,17 @@ fn profile(name: &str, mut written: written::Profile) -> Result<Profile> {
             option("ssh_keys")
         );
     }
+    let named = written.role.take().unwrap_or_else(|| roles::DEFAULT.into());
+    let role = roles.named(&named).with_context(|| option("role"))?;
+    if role.guests.is_none() {
+        // Nobody would plug into it.
+        written.bridge.get_or_insert_default();
+    }
     let source = source(&option, &mut written)?;
+    if let Source::Installer(installer) = &source {
+        // What the image of a profile is for, it says itself.
+        role.on(installer.os.packages).with_context(|| option("role"))?;
+    }
     let profile = Profile {
         source,
         disk: DiskRule {
@@ -59,7 +73,7 @@ fn profile(name: &str, mut written: written::Profile) -> Result<Profile> {
         ssh_keys: keys,
         timezone: timezone(&option("timezone"), written.timezone)?,
         bridge: bridge(&option("bridge"), written.bridge)?,
-        role: written.role.unwrap_or_else(|| kickstart::roles::DEFAULT.into()),
+        role: named,
         ntp: written.ntp.unwrap_or_default(),
     };
     // What cannot be installed on any machine is said here, and not when the first one stands there wiped.
