@@ -29,6 +29,33 @@ const ARGUMENTS: [(&str, bool); 5] = [
 /// What a folder of answers begins with where none is named.
 const SEED: &str = "user-data";
 
+/// The systems that have an installer, one of each family, and what their media are made of: the kernel, the initramfs, and more.
+pub const SYSTEMS: [(&str, &[&str]); 5] = [
+    ("debian-13", &["linux", "initrd.gz"]),
+    ("ubuntu-24.04", &["casper/vmlinuz", "casper/initrd", "installer.iso"]),
+    (
+        "rocky-9",
+        &[
+            "images/pxeboot/vmlinuz",
+            "images/pxeboot/initrd.img",
+            "images/install.img",
+            ".treeinfo",
+        ],
+    ),
+    (
+        "opensuse-leap-15",
+        &["boot/x86_64/loader/linux", "boot/x86_64/loader/initrd"],
+    ),
+    (
+        "opensuse-leap-16",
+        &[
+            "boot/x86_64/loader/linux",
+            "boot/x86_64/loader/initrd",
+            "LiveOS/squashfs.img",
+        ],
+    ),
+];
+
 /// An installer that runs.
 #[derive(Clone, Debug)]
 pub struct Installer {
@@ -54,22 +81,7 @@ impl Installer {
     /// Starts with these arguments, from this address, on a machine with these disks: fetches its answers, and refuses
     /// those that name no disk of the machine.
     pub fn start(from: Ipv4Addr, arguments: &[String], inventory: &Inventory) -> Result<Self> {
-        let (argument, value) = ARGUMENTS
-            .iter()
-            .find_map(|(name, folder)| {
-                let value = arguments.iter().find_map(|argument| argument.strip_prefix(name));
-                // Ubuntu's disc has a URL too.
-                value
-                    .filter(|value| value.contains("/install/"))
-                    .map(|value| (*folder, value))
-            })
-            .with_context(|| format!("no argument names any answers: {arguments:?}"))?;
-        let (first, answers) = if argument {
-            (format!("{value}{SEED}"), value.trim_end_matches('/').to_owned())
-        } else {
-            let (folder, _) = value.rsplit_once('/').context("answers without a folder")?;
-            (value.to_owned(), folder.to_owned())
-        };
+        let (first, answers) = answers(arguments)?;
         let mut text = fetch(from, &first)?;
         // What a preseed file cannot do itself, the scripts do that it names.
         for script in ["early.sh", "partman.sh", "late.sh"] {
@@ -184,6 +196,24 @@ impl Target {
     pub fn config(&self) -> Result<NodeConfig> {
         serde_json::from_str(self.file(NodeConfig::FILE)?).context("understanding node-init's configuration")
     }
+}
+
+/// The URL of the first answer file that a kernel's arguments name, and the folder of all, without a slash at the end.
+pub fn answers(arguments: &[String]) -> Result<(String, String)> {
+    let named = |(name, folder): &(&str, bool)| {
+        let value = arguments.iter().find_map(|argument| argument.strip_prefix(name));
+        // Ubuntu's disc has a URL too.
+        value
+            .filter(|value| value.contains("/install/"))
+            .map(|value| (*folder, value))
+    };
+    let found = ARGUMENTS.iter().find_map(named);
+    let (is_folder, value) = found.with_context(|| format!("no argument names any answers: {arguments:?}"))?;
+    if is_folder {
+        return Ok((format!("{value}{SEED}"), value.trim_end_matches('/').to_owned()));
+    }
+    let (folder, _) = value.rsplit_once('/').context("answers without a folder")?;
+    Ok((value.to_owned(), folder.to_owned()))
 }
 
 /// Posts text to a plain HTTP URL from an address of ours.

@@ -264,8 +264,17 @@ impl Machine {
         let system = self.disk.system.as_mut().filter(|_| session.life == Life::Installed);
         let join = system.as_ref().and_then(|system| system.join.clone());
         let registered = session.node.register_with(session.life, &self.inventory, join)?;
-        if let Some(system) = system {
+        if let Some(system) = system.filter(|system| system.join.is_some()) {
+            let kept = session.node.capsule()?;
             system.join = None;
+            if let Some(capsule) = kept {
+                // All that runs must know who it is: it starts again.
+                system.key = capsule.node_key;
+                system.machine_id = capsule.machine_id;
+                system.ssh_key = capsule.ssh_host_keys.into_values().next().unwrap_or_default();
+                self.cut_power();
+                return Ok(Step::Registered(registered));
+            }
         }
         session.registered = Some(registered.clone());
         Ok(Step::Registered(registered))

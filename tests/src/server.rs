@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use provisioner_api::{ImportLine, MediumImport, NodeSummary, Token, Verified};
+use provisioner_api::{ImportLine, NodeSummary, Token};
 use serde_json::json;
 
 use crate::lab::{BRIDGE, Lab, SERVER, Server, Wire};
@@ -111,19 +111,7 @@ impl Yard {
     /// Imports a made-up boot medium of a system, of these files.
     pub fn import_medium(&mut self, os: &str, files: &[&str]) -> Result<()> {
         let folder = made_up::medium(self.lab.folder(), os, files)?;
-        let import = MediumImport {
-            folder: folder.display().to_string(),
-            os: os.into(),
-            release: "made up".into(),
-            source: "a laboratory".into(),
-            verified: Verified::Nothing,
-        };
-        let import = serde_json::to_value(import).context("writing JSON")?;
-        let reply = self.server().ask("POST", "/api/v1/media/import", Some(&import))?;
-        match last_line(&reply.text())? {
-            ImportLine::Done { .. } => Ok(()),
-            other => anyhow::bail!("importing {os}: {other:?}"),
-        }
+        self.lab.server().import_medium(os, &folder)
     }
 
     /// The provisioner.

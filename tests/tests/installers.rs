@@ -3,39 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use anyhow::{Context, Result, ensure};
-use provisioner_api::RebootInto;
-use tests::installer::{self, Installer};
+use provisioner_api::{Life, RebootInto};
+use tests::installer::{self, Installer, SYSTEMS};
 use tests::machine::{Machine, Step};
 use tests::rom::script::Script;
 use tests::rom::{self, Kind};
 use tests::server::{ALONE, EVERYBODY, PATIENCE, Street, Yard};
-
-/// The systems that have an installer, one of each family, and what their media are made of.
-const SYSTEMS: [(&str, &[&str]); 5] = [
-    ("debian-13", &["linux", "initrd.gz"]),
-    ("ubuntu-24.04", &["casper/vmlinuz", "casper/initrd", "installer.iso"]),
-    (
-        "rocky-9",
-        &[
-            "images/pxeboot/vmlinuz",
-            "images/pxeboot/initrd.img",
-            "images/install.img",
-            ".treeinfo",
-        ],
-    ),
-    (
-        "opensuse-leap-15",
-        &["boot/x86_64/loader/linux", "boot/x86_64/loader/initrd"],
-    ),
-    (
-        "opensuse-leap-16",
-        &[
-            "boot/x86_64/loader/linux",
-            "boot/x86_64/loader/initrd",
-            "LiveOS/squashfs.img",
-        ],
-    ),
-];
 
 /// A laboratory whose machines become this system by its installer.
 fn yard(os: &str) -> Yard {
@@ -61,6 +34,74 @@ fn state(street: &Street<'_>, machine: &Machine) -> Result<String> {
 /// What a URL is answered with, asked from where nobody's machine is.
 fn status(street: &Street<'_>, url: &str) -> Result<u16> {
     Ok(rom::get(street.address()?, url)?.status)
+}
+
+#[test]
+fn a_machine_becomes_ready_by_its_distributions_installer_and_boots_its_disk_ever_after() {
+    for (number, (os, _)) in (1..).zip(SYSTEMS) {
+        let mut yard = yard(os);
+        yard.tell(|street| {
+            let mut machine = street.machine(Kind::UefiX64, number);
+            run_to(&mut machine, "done")?;
+            machine.run_until_serving(PATIENCE)?;
+            ensure!(state(street, &machine)? == "ready", "{os}");
+            ensure!(machine.disk.writes == 2, "wiped once, installed once");
+            // No install loop: it is asked from the network, again and again, and starts its disk.
+            for _ in 0..3 {
+                machine.cut_power();
+                machine.run_until_serving(PATIENCE)?;
+            }
+            ensure!(machine.disk.writes == 2 && machine.life() == Some(Life::Installed));
+            let node = street.summary(&machine)?;
+            let kinds: Vec<String> = street
+                .server
+                .events(&node.name)?
+                .into_iter()
+                .map(|event| event.kind)
+                .collect();
+            for kind in [
+                "checked",
+                "wiped",
+                "installer-began",
+                "installing",
+                "written",
+                "came-home",
+            ] {
+                ensure!(
+                    kinds.iter().any(|known| known == kind),
+                    "{os}: {kind} is missing: {kinds:?}"
+                );
+            }
+            Ok(())
+        })
+        .unwrap_or_else(|error| panic!("{os}: {error:?}"));
+    }
+}
+
+#[test]
+fn a_rebuilt_node_is_the_same_node_although_its_installer_knew_nothing_of_it() {
+    let mut yard = yard("opensuse-leap-16");
+    yard.tell(|street| {
+        let mut machine = street.machine(Kind::UefiX64, 1);
+        run_to(&mut machine, "pre")?;
+        let first = machine.installer()?.answers.clone();
+        machine.run_until_serving(PATIENCE)?;
+        let was = machine.disk.system.clone().context("no system")?;
+        let node = street.summary(&machine)?;
+        street.command(&node.name, "rebuild")?;
+        run_to(&mut machine, "pre")?;
+        ensure!(
+            machine.installer()?.answers != first,
+            "every installation has a secret of its own"
+        );
+        machine.run_until_serving(PATIENCE)?;
+        let is = machine.disk.system.clone().context("no system")?;
+        ensure!((&is.key, &is.machine_id, &is.ssh_key) == (&was.key, &was.machine_id, &was.ssh_key));
+        let again = street.summary(&machine)?;
+        ensure!((again.id, again.name, again.state.as_str()) == (node.id, node.name, "ready"));
+        Ok(())
+    })
+    .unwrap();
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use provisioner_api::{EventEntry, NodeDetail, NodeSummary};
+use provisioner_api::{EventEntry, ImportLine, MediumImport, NodeDetail, NodeSummary, Verified};
 use serde_json::Value;
 
 use crate::artifacts::Artifacts;
@@ -196,6 +196,23 @@ impl Server {
     /// Imports an image's folder.
     pub fn import(&self, folder: &Path) -> Result<()> {
         self.cli(&["image", "import", &folder.display().to_string()]).map(drop)
+    }
+
+    /// Imports the boot medium of a system, unpacked in this folder.
+    pub fn import_medium(&self, os: &str, folder: &Path) -> Result<()> {
+        let import = MediumImport {
+            folder: folder.display().to_string(),
+            os: os.into(),
+            release: "made up".into(),
+            source: "a laboratory".into(),
+            verified: Verified::Nothing,
+        };
+        let import = serde_json::to_value(import).context("writing JSON")?;
+        let reply = self.ask("POST", "/api/v1/media/import", Some(&import))?;
+        match crate::server::last_line(&reply.text())? {
+            ImportLine::Done { .. } => Ok(()),
+            other => anyhow::bail!("importing {os}: {other:?}"),
+        }
     }
 
     /// Asks the operator API over the UNIX socket.
