@@ -89,6 +89,8 @@ fn boot(asked: &Asked) -> Boot {
         format!("hostname={}", asked.spec.hostname),
         // An empty domain is an answer too; without one the installer asks.
         "domain=".to_owned(),
+        // Below 780 MB it says that memory is low, and waits for somebody to press a key, unless it was said before.
+        "lowmem/low=note".to_owned(),
     ];
     Boot {
         kernel: "linux",

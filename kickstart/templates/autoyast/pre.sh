@@ -13,7 +13,7 @@ watch() {
         fi
     done
 }
-watch </dev/null >/dev/null 2>&1 &
+(exec </dev/null >/dev/null 2>&1; watch) &
 
 {% include "common/early.sh" %}
 {% include "common/disks.sh" %}

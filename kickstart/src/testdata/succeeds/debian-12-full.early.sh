@@ -62,14 +62,17 @@ watch() {
         fi
         [ "$now" = "$said" ] || tell "$now"
         said=$now
-        wrong=$(grep "main-menu.*WARNING.*Configuring '.*' failed with error code" /var/log/syslog | tail -n 1)
+        # A step that asks a person what to do about it has not ended, and anna's is one.
+        wrong=$(grep -e "main-menu.*WARNING.*Configuring '.*' failed with error code" \
+            -e 'anna.*WARNING.*package retrieval failed' /var/log/syslog | tail -n 1)
         if [ -n "$wrong" ]; then
             report_failure "$wrong"
             again
         fi
     done
 }
-watch </dev/null >/dev/null 2>&1 &
+# The installer waits until nobody has its pipe open any more; a redirection of the function alone would keep a copy of it.
+(exec </dev/null >/dev/null 2>&1 3>&-; watch) &
 
 # What was asked for before anything is written.
 sh -c 'echo a'\''b"c\d {{ 7*7 }} {% x %} $HOME `id` <e/> ]]> & # ; | %end é 😀' || fail 'early_commands[0] failed'
