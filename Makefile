@@ -97,9 +97,10 @@ install-packages:
 			if dpkg-query -W qemu-utils >/dev/null 2>&1; then apt-cache madison qemu-utils | \
 				awk -v base="$${wanted%+b*}" 'index($$3, base) == 1 { print "qemu-utils=" $$3; exit }'; fi;; esac)
 
-install: deps ## Into PREFIX (/usr/local), with the systemd unit
+install: deps ## Into PREFIX (/usr/local), with the systemd units
 	cargo build --release -p provisioner -p images
 	$(SUDO) install -D -t $(DESTDIR)$(PREFIX)/bin $(TARGET)/release/provisioner $(TARGET)/release/images
-	$(SUDO) install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system provisioner/systemd/gleaner-provisioner.service
+	$(SUDO) install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system \
+		provisioner/systemd/gleaner-provisioner.service provisioner/systemd/gleaner-packages.service
 	$(SUDO) install -D -m 644 provisioner/systemd/gleaner.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/gleaner.conf
 	$(SUDO) install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/gleaner provisioner/gleaner.example.toml

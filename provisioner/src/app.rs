@@ -17,6 +17,7 @@ use crate::journal::Journal;
 use crate::media::{Media, TakeError};
 use crate::memory::Memory;
 use crate::network::SegmentNow;
+use crate::packages::Packages;
 use crate::presence::Presence;
 use crate::registry::{Registry, RegistryError};
 use crate::tls::ServerKey;
@@ -57,6 +58,8 @@ pub struct App {
     pub journal: Journal,
     /// What starts have taught about loaders and disks.
     pub memory: Memory,
+    /// What is known of the package cache.
+    pub packages: Packages,
     /// The segments that are served, by interface.
     pub segments: Mutex<BTreeMap<Arc<str>, SegmentNow>>,
     /// What kept machines from arriving at the last look.
@@ -149,6 +152,7 @@ impl App {
             presence,
             journal: Journal::default(),
             memory: Memory::new(lessons),
+            packages: Packages::default(),
             segments: Mutex::default(),
             troubles: Mutex::default(),
             key,

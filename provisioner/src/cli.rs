@@ -22,6 +22,7 @@ pub mod image;
 pub mod init;
 pub mod node;
 pub mod os;
+pub mod packages;
 pub mod status;
 pub mod token;
 mod words;
@@ -62,6 +63,9 @@ pub enum Command {
     /// Import, list and remove the boot media of the distributions' own installers
     #[command(subcommand)]
     Os(Os),
+    /// The cache through which installers fetch packages, and what it lacks
+    #[command(subcommand)]
+    Packages(Packages),
     /// Make, list and revoke tokens for programs that use the API over the network
     #[command(subcommand)]
     Token(Token),
@@ -249,6 +253,19 @@ pub struct OsImport {
     /// Take it even if nobody vouches for it; the list shows it for ever
     #[arg(long)]
     pub unverified: bool,
+}
+
+/// What can be asked of the package cache.
+#[derive(Debug, Subcommand)]
+pub enum Packages {
+    /// Say how it is and what may be fetched through it
+    Status,
+    /// List what installers wanted and could not have
+    Missing,
+    /// Print the configuration that nginx is given
+    Config,
+    /// Run it until it is told to stop; gleaner-packages.service does
+    Serve,
 }
 
 /// What can be asked of tokens.

@@ -16,11 +16,13 @@ use kickstart::roles::Roles;
 use crate::rules::Rule;
 
 mod networks;
+mod packages;
 mod profile;
 mod validate;
 mod written;
 
 pub use networks::{Dhcp, DhcpMode, Reservation, Subnet};
+pub use packages::{Cache, Packages};
 pub use profile::{Image, Installer, Profile, Source};
 
 /// Where the configuration is looked for when nobody says.
@@ -68,6 +70,8 @@ pub struct Config {
     pub rules: Vec<Rule>,
     /// What unknown machines get.
     pub enrolment: Enrolment,
+    /// Through what installers fetch packages.
+    pub packages: Packages,
     /// Logging.
     pub log: Log,
 }
@@ -157,6 +161,8 @@ pub struct Ports {
     pub http: u16,
     /// HTTPS: node and operator API.
     pub api: u16,
+    /// The package cache.
+    pub packages: u16,
 }
 
 /// What strangers may use up, in all and from one address.

@@ -22,6 +22,7 @@ use tracing::debug;
 
 use self::answer::{Answerer, Said};
 use self::elsewhere::Elsewhere;
+pub(crate) use self::elsewhere::of_this_machine;
 use self::question::Over;
 pub use self::zone::Host;
 use crate::network::{Interface, Notice, Sightings};

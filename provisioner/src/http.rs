@@ -26,6 +26,7 @@ mod node;
 mod observe;
 pub mod openapi;
 mod operator;
+mod packages;
 mod problem;
 mod range;
 mod sendfile;
@@ -257,6 +258,7 @@ fn operator_routes() -> OpenApiRouter<Web> {
         .routes(routes!(operator::images))
         .routes(routes!(media::media))
         .routes(routes!(doctor::findings))
+        .routes(routes!(packages::report))
         .routes(routes!(doctor::sightings))
         .routes(routes!(enrol::windows, enrol::open))
         .routes(routes!(enrol::close))

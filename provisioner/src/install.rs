@@ -50,6 +50,8 @@ pub struct Services {
     pub role: Role,
     /// Through what it fetches packages.
     pub proxy: Option<Url>,
+    /// Whether that is our cache, which speaks TLS with sources and none with machines.
+    pub through_ours: bool,
     /// This server, for the time; `None` where its address is not known yet.
     pub server: Option<IpAddr>,
 }
@@ -94,6 +96,7 @@ pub fn try_out(profile: &Profile) -> Result<(), String> {
         let services = Services {
             role,
             proxy: None,
+            through_ours: false,
             server: None,
         };
         check(installer, compose(profile, installer, &machine, services)?)?;
@@ -142,6 +145,12 @@ fn compose(
         .server
         .map(|address| word("ntp", Host::new(address.to_string())))
         .transpose()?;
+    let ours = services.through_ours && services.proxy.is_some() && installer.proxy.is_none();
+    let source = |url: &Url| if ours { without_tls(url) } else { Ok(url.clone()) };
+    let mut repositories = installer.repositories.clone();
+    for repository in &mut repositories {
+        repository.url = source(&repository.url)?;
+    }
     Ok(Spec {
         hostname: word("hostname", HostName::new(machine.name))?,
         label: None,
@@ -162,15 +171,22 @@ fn compose(
         keyboard: installer.keyboard.clone(),
         timezone: installer.timezone.clone(),
         ntp: server.into_iter().chain(installer.ntp.iter().cloned()).collect(),
-        mirror: installer.mirror.clone(),
+        mirror: source(&installer.mirror)?,
         proxy: installer.proxy.clone().or(services.proxy),
         packages: installer.packages.clone(),
         kernel_arguments: installer.kernel_arguments.clone(),
-        repositories: installer.repositories.clone(),
+        repositories,
         early_commands: installer.early_commands.clone(),
         late_commands: installer.late_commands.clone(),
         role,
     })
+}
+
+/// How a machine names a source to our cache: a client asks a proxy for what has TLS by CONNECT, and there is none.
+fn without_tls(url: &Url) -> Result<Url, String> {
+    let text = url.as_str();
+    let plain = text.strip_prefix("https://").map(|rest| format!("http://{rest}"));
+    word("mirror", Url::new(plain.unwrap_or_else(|| text.to_owned())))
 }
 
 fn check(installer: &Installer, spec: Spec) -> Result<Checked, String> {

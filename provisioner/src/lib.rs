@@ -29,6 +29,7 @@ pub mod network;
 pub mod node_init;
 pub mod ntp;
 pub mod orders;
+pub mod packages;
 pub mod presence;
 pub mod privileges;
 pub mod registry;

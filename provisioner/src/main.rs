@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use provisioner::cli::{Arguments, Command, check, doctor, enrol, image, init, node, os, status, token};
+use provisioner::cli::{Arguments, Command, check, doctor, enrol, image, init, node, os, packages, status, token};
 use provisioner::config::Config;
 use provisioner::serve;
 
@@ -32,6 +32,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         Command::Enrol(command) => enrol::run(&load()?, command, json),
         Command::Image(command) => image::run(&load()?, command, json),
         Command::Os(command) => os::run(&load()?, command, json),
+        Command::Packages(command) => packages::run(&load()?, command, json),
         Command::Token(command) => token::run(&load()?, command, json),
         Command::Status => status::run(&load()?, json),
         Command::Doctor => return doctor::run(&load()?, json),

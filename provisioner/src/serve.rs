@@ -34,6 +34,7 @@ mod memory;
 mod taken;
 mod wire;
 
+pub(crate) use log::start as start_log;
 pub(crate) use taken::{holder, holder_at};
 
 use edges::Edges;
@@ -80,7 +81,7 @@ pub fn run(mut config: Config) -> Result<()> {
 
 /// Raises the limit of open files as far as it goes without privileges: a shell's usual 1,024 are two connections for
 /// each of 500 nodes. Where it may not be raised (systemd's unit sets it), it stays.
-fn many_files() {
+pub(crate) fn many_files() {
     if let Ok((now, most)) = getrlimit(Resource::RLIMIT_NOFILE)
         && now < most
     {
@@ -145,6 +146,7 @@ async fn serve(app: &Arc<App>, edges: Edges, notices: mpsc::Receiver<Notice>) ->
     edges.spawn(monitor::run(Arc::clone(app), stop.clone()));
     edges.spawn(memory::give_back());
     edges.spawn(crate::app::keep_lessons(Arc::clone(app)));
+    edges.spawn(crate::packages::watch(Arc::clone(app)));
     edges.spawn(write_down(Arc::clone(app), notices));
     // Not being run by systemd is no error.
     let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("serving")]);

@@ -18,6 +18,7 @@ pub mod made_up;
 pub mod name;
 pub mod neighbour;
 pub mod node;
+pub mod packages;
 pub mod peer;
 pub mod rom;
 pub mod rude;

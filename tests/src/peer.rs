@@ -120,6 +120,11 @@ impl Program {
         self.lend_libraries(Command::new(&self.path))
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// A command that runs it by Debian's Python, with the modules that came with it; another Python may stand earlier
     /// in the path.
     pub(crate) fn python(&self) -> Command {

@@ -107,11 +107,10 @@ fn every_command_that_the_guides_name_exists() {
                 .map(|word| word.trim_matches(['`', ',', '.', ':', ')']))
                 .collect();
             let command: Vec<&str> = match words[..] {
-                ["node" | "image" | "os" | "template" | "token" | "enrol", verb]
-                    if verb.chars().all(|c| c.is_ascii_lowercase()) =>
-                {
-                    words.clone()
-                }
+                [
+                    "node" | "image" | "os" | "template" | "token" | "enrol" | "packages",
+                    verb,
+                ] if verb.chars().all(|c| c.is_ascii_lowercase()) => words.clone(),
                 [word @ ("serve" | "init" | "check-config" | "status" | "doctor"), ..] => vec![word],
                 _ => continue,
             };

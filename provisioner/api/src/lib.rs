@@ -15,6 +15,7 @@ mod medium;
 mod node;
 mod operator;
 mod order;
+mod packages;
 mod problem;
 mod ram;
 mod report;
@@ -37,6 +38,7 @@ pub use operator::{
 pub use order::{
     BridgeOrder, DiskRef, ImageRef, Install, Names, NodeRole, Order, Orders, RebootInto, RoleCheck, Serve,
 };
+pub use packages::{MissingPackage, PackageSource, PackagesReport};
 pub use problem::{PROBLEM_JSON, Problem};
 pub use ram::{RamFile, RamManifest, RamManifestError};
 pub use report::{Check, ComputeReport, Hypervisor, NetworkReport, StoragePool};

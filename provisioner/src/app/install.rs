@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use kickstart::site::Stage as Told;
-use kickstart::words::Url;
+
 use kickstart::{Answer, AnswerFile, Os};
 use provisioner_api::{FailCause, Inventory, Progress, Stage};
 use pxe::argument::Argument;
@@ -15,7 +15,7 @@ use pxe::bootfile::Server;
 use tracing::{info, warn};
 
 use super::{App, AppError, Who};
-use crate::config::{Installer, Profile, Source};
+use crate::config::{Cache, Installer, Profile, Source};
 use crate::events;
 use crate::install::{self, Machine, Services};
 use crate::lifecycle::{Event, Plan, System};
@@ -244,7 +244,8 @@ impl App {
     fn services(&self, profile: &Profile, installer: &Installer, server: Option<IpAddr>) -> Result<Services, String> {
         Ok(Services {
             role: self.role(profile, installer.os.packages)?,
-            proxy: proxy(installer.os),
+            proxy: server.and_then(|server| self.package_proxy(server)),
+            through_ours: self.config.packages.cache == Cache::Here,
             server,
         })
     }
@@ -285,11 +286,6 @@ fn shown(stage: Told) -> Stage {
 /// What an installer says, fit for a page.
 fn words(text: &str, letters: usize) -> String {
     text.trim().chars().filter(|c| !c.is_control()).take(letters).collect()
-}
-
-/// Through what packages of a system come.
-fn proxy(_os: &Os) -> Option<Url> {
-    None
 }
 
 fn templates() -> &'static kickstart::Templates {

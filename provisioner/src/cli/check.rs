@@ -40,6 +40,7 @@ fn meaning(config: &Config) -> Meaning {
             ("ntp", ports.ntp),
             ("http", ports.http),
             ("api", ports.api),
+            ("packages", ports.packages),
         ]),
         state: config.paths.state.display().to_string(),
         default_profile: config.default_profile.clone(),

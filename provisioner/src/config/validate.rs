@@ -90,6 +90,7 @@ pub(super) fn validate(written: Written, folder: &Path) -> Result<Config> {
         roles,
         profiles,
         enrolment: enrolment(&written.enrolment)?,
+        packages: super::Packages::validate(written.packages)?,
         log: log(written.log),
     })
 }
@@ -193,6 +194,7 @@ fn ports(written: &written::Ports) -> Ports {
         dns: written.dns.unwrap_or(53),
         http: written.http.unwrap_or(8080),
         api: written.api.unwrap_or(8443),
+        packages: written.packages.unwrap_or(3142),
     }
 }
 

@@ -32,6 +32,7 @@ pub(super) struct Written {
     pub(super) profiles: BTreeMap<String, Profile>,
     pub(super) auto_approve: Vec<Rule>,
     pub(super) enrolment: Enrolment,
+    pub(super) packages: Packages,
     pub(super) log: Log,
 }
 
@@ -109,6 +110,7 @@ pub(super) struct Ports {
     pub(super) dns: Option<u16>,
     pub(super) http: Option<u16>,
     pub(super) api: Option<u16>,
+    pub(super) packages: Option<u16>,
 }
 
 /// `[limits]`
@@ -202,6 +204,25 @@ pub(super) enum Unknown {
     Enrol,
     Ask,
     Ignore,
+}
+
+/// `[packages]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Packages {
+    pub(super) cache: Option<PackageCache>,
+    pub(super) size: Option<String>,
+    pub(super) offline: Option<bool>,
+    pub(super) sources: Option<Vec<String>>,
+    pub(super) folder: Option<PathBuf>,
+}
+
+/// `packages.cache`
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "packages.cache: true, false, or the URL of another cache")]
+pub(super) enum PackageCache {
+    Here(bool),
+    There(String),
 }
 
 /// `[log]`

@@ -79,7 +79,7 @@ impl Elsewhere {
         }
         let mut servers = self.named.clone();
         if servers.is_empty() {
-            servers = servers_of(&std::fs::read(RESOLV_CONF).unwrap_or_default());
+            servers = of_this_machine();
         }
         // Asking ourselves would go round for ever.
         servers.retain(|server| !self.ours.iter().any(|ours| *server == *ours));
@@ -143,6 +143,11 @@ impl Elsewhere {
             .iter()
             .any(|server| *server == from || is_us && server.is_loopback())
     }
+}
+
+/// Whom this machine asks for names.
+pub(crate) fn of_this_machine() -> Vec<IpAddr> {
+    servers_of(&std::fs::read(RESOLV_CONF).unwrap_or_default())
 }
 
 fn servers_of(resolv_conf: &[u8]) -> Vec<IpAddr> {

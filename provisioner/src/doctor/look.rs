@@ -22,7 +22,8 @@ pub fn look(config: &Config, running: bool, now: i64) -> Facts {
     // Time as well: whoever serves it on this machine, nodes must reach it.
     let time = (config.ntp && config.ports.ntp != 0).then_some((Protocol::Udp, config.ports.ntp));
     let wanted = ports.iter().map(|port| (port.protocol, port.number));
-    let wanted: Vec<(Protocol, u16)> = wanted.chain(time).collect();
+    let packages = crate::packages::is_wanted(config).then_some((Protocol::Tcp, config.ports.packages));
+    let wanted: Vec<(Protocol, u16)> = wanted.chain(time).chain(packages).collect();
     let no_interface = config
         .serves_dhcp()
         .then(|| interfaces(&config.interfaces, &config.mentioned()).err())

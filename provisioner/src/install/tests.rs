@@ -54,6 +54,7 @@ fn specified(profile: &Profile, inventory: &Inventory, chosen: usize) -> Result<
             units: Vec::new(),
         },
         proxy: Some(Url::new("http://192.0.2.1:3142").unwrap()),
+        through_ours: true,
         server: Some([192, 0, 2, 1].into()),
     };
     specify(profile, profile.installer().unwrap(), &machine, services).map(|spec| spec.spec().clone())
@@ -94,6 +95,21 @@ fn a_proxy_that_the_profile_names_is_the_one() {
     let profile = profile("", "proxy = \"http://192.0.2.9:3128\"");
     let spec = specified(&profile, &machine(vec![disk("sda", Some("S"), 100)]), 0).unwrap();
     assert_eq!(spec.proxy.unwrap().as_str(), "http://192.0.2.9:3128");
+}
+
+#[test]
+fn a_machine_asks_our_cache_without_tls_and_another_proxy_as_the_profile_says() {
+    let repository = "repositories = [{ name = \"lab\", url = \"https://packages.example:8443/deb\", \
+                      format = { deb = { suite = \"stable\", components = [\"main\"] } }, \
+                      key = \"-----BEGIN PGP PUBLIC KEY BLOCK-----\\n\\nAAAA\\n-----END PGP PUBLIC KEY BLOCK-----\\n\" }]\n";
+    for (proxy, url) in [
+        ("", "http://packages.example:8443/deb"),
+        ("proxy = \"http://192.0.2.9:3128\"", "https://packages.example:8443/deb"),
+    ] {
+        let profile = profile("", &format!("{repository}{proxy}"));
+        let spec = specified(&profile, &machine(vec![disk("sda", Some("S"), 100)]), 0).unwrap();
+        assert_eq!(spec.repositories[0].url.as_str(), url);
+    }
 }
 
 #[test]

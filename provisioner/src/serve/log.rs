@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{Log, LogFormat};
 
 /// Begins to log.
-pub(super) fn start(log: &Log) -> Result<()> {
+pub(crate) fn start(log: &Log) -> Result<()> {
     let filter =
         EnvFilter::try_new(&log.filter).with_context(|| format!("understanding log.filter {:?}", log.filter))?;
     let lines = tracing_subscriber::fmt()

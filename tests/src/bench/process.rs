@@ -31,7 +31,15 @@ fn status(pid: u32, name: &str) -> Result<u64> {
 
 /// Processor time of a process and its children so far.
 pub fn processor(pid: u32) -> Result<Duration> {
-    let all = || std::iter::once(pid).chain(children(pid));
+    of_all(|| std::iter::once(pid).chain(children(pid)))
+}
+
+/// Processor time of a process so far.
+pub fn alone(pid: u32) -> Result<Duration> {
+    of_all(|| std::iter::once(pid))
+}
+
+fn of_all<I: Iterator<Item = u32>>(all: impl Fn() -> I) -> Result<Duration> {
     let precise = all().map(scheduled).sum::<Option<Duration>>().unwrap_or_default();
     let mut ticks = 0;
     for pid in all() {

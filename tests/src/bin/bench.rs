@@ -5,12 +5,12 @@ use anyhow::Result;
 use clap::Parser;
 use tests::artifacts::Artifacts;
 use tests::bench::table::{self, Line};
-use tests::bench::{answers, boots, dhcp, http, node_init, tftp, wire_size, write};
+use tests::bench::{answers, boots, dhcp, http, node_init, packages, tftp, wire_size, write};
 
 /// Measures Gleaner beside programs that people know.
 #[derive(Debug, Parser)]
 struct Cli {
-    /// Only these sections: boots, dhcp, tftp, http, node-init, wire-size, write, answers.
+    /// Only these sections: boots, dhcp, tftp, http, node-init, wire-size, write, answers, packages.
     sections: Vec<String>,
 }
 
@@ -36,6 +36,7 @@ fn main() -> Result<()> {
     section("wire-size", &|| wire_size::measure(&artifacts));
     section("write", &|| write::measure(&artifacts));
     section("answers", &answers::measure);
+    section("packages", &packages::measure);
     print!("{}", table::render(&lines));
     Ok(())
 }
