@@ -21,6 +21,7 @@ use nix::libc::MSG_MORE;
 use nix::sys::sendfile::sendfile64;
 use nix::sys::socket::{MsgFlags, SockaddrIn, sendmsg};
 use rustix::io::ReadWriteFlags;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -40,6 +41,8 @@ struct Piece {
     file: Arc<File>,
     next: u64,
     left: usize,
+    /// Nothing of this body comes behind it.
+    last: bool,
 }
 
 impl FileQueue {
@@ -56,6 +59,7 @@ impl FileQueue {
                 file: Arc::clone(&file),
                 next,
                 left,
+                last: next + left as u64 == end,
             };
             queue.lock().push_back(piece);
             metrics::counter!("gleaner_http_file_bytes_total").increment(left as u64);
@@ -105,6 +109,8 @@ fn is_resident(file: &File, at: u64) -> bool {
 pub(super) struct FileStream {
     stream: TcpStream,
     queue: FileQueue,
+    /// The kernel keeps what does not fill a packet until more comes.
+    corked: bool,
 }
 
 impl FileStream {
@@ -112,15 +118,22 @@ impl FileStream {
     pub(super) fn new(stream: TcpStream) -> (Self, FileQueue) {
         let queue = FileQueue::default();
         let files = queue.clone();
-        (Self { stream, queue }, files)
+        let corked = false;
+        (Self { stream, queue, corked }, files)
     }
 
     /// Sends of the first piece what the socket takes.
-    fn poll_send_file(&self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
+    ///
+    /// The pieces of a large file are corked together: every call that ends in half a packet would cost both ends one
+    /// more, a third of a fast card's rate.
+    fn poll_send_file(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
         let mut pieces = self.queue.lock();
         let Some(piece) = pieces.front_mut() else {
             return Poll::Ready(Err(io::Error::other("a stand-in without its file")));
         };
+        if !piece.last && !self.corked {
+            self.corked = cork(&self.stream, true);
+        }
         let count = piece.left.min(most);
         let mut at = i64::try_from(piece.next).map_err(io::Error::other)?;
         let sent = loop {
@@ -137,6 +150,9 @@ impl FileStream {
         piece.next += sent as u64;
         piece.left -= sent;
         if piece.left == 0 {
+            if piece.last && self.corked {
+                self.corked = cork(&self.stream, false);
+            }
             pieces.pop_front();
         }
         Poll::Ready(Ok(sent))
@@ -154,6 +170,11 @@ impl FileStream {
             }
         }
     }
+}
+
+/// Corks a connection or opens it, and says how it is then. One that cannot be corked sends all the same.
+fn cork(stream: &TcpStream, close: bool) -> bool {
+    SockRef::from(stream).set_tcp_cork(close).is_ok() && close
 }
 
 fn is_stand_in(bytes: &[u8]) -> bool {
