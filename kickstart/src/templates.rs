@@ -54,14 +54,21 @@ impl Templates {
     /// files hold. All that is wrong is told, not only the first.
     pub fn with_overrides(overrides: &BTreeMap<String, String>) -> Result<Self, Vec<Broken>> {
         let mut sources = built_in();
-        let strangers = strangers(&sources, overrides);
-        if !strangers.is_empty() {
-            return Err(strangers);
+        let mut wrong = strangers(&sources, overrides);
+        let known = overrides
+            .iter()
+            .filter(|(path, _)| wrong.iter().all(|stranger| stranger.file != **path));
+        sources.extend(known.map(|(path, text)| (path.clone(), text.clone().into())));
+        match Self::compile_all(sources, overrides.keys().cloned().collect()) {
+            Ok(set) => {
+                wrong.extend(set.try_out());
+                if wrong.is_empty() {
+                    return Ok(set);
+                }
+            }
+            Err(broken) => wrong.extend(broken),
         }
-        sources.extend(overrides.iter().map(|(path, text)| (path.clone(), text.clone().into())));
-        let set = Self::compile(sources, overrides.keys().cloned().collect()).map_err(|broken| vec![broken])?;
-        let wrong = set.try_out();
-        if wrong.is_empty() { Ok(set) } else { Err(wrong) }
+        Err(wrong)
     }
 
     /// The paths that are not the built-in ones.
@@ -82,6 +89,12 @@ impl Templates {
         sources: BTreeMap<String, Cow<'static, str>>,
         overridden: Vec<String>,
     ) -> Result<Self, Broken> {
+        // What is refused is refused for something.
+        Self::compile_all(sources, overridden).map_err(|mut broken| broken.remove(0))
+    }
+
+    /// The same, with every template that does not compile.
+    fn compile_all(sources: BTreeMap<String, Cow<'static, str>>, overridden: Vec<String>) -> Result<Self, Vec<Broken>> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_fuel(Some(FUEL));
@@ -104,11 +117,14 @@ impl Templates {
             let file = file.to_owned();
             move |error: minijinja::Error| broken(&error, &file)
         };
-        environment.set_syntax(syntax.map_err(whole(""))?);
+        environment.set_syntax(syntax.map_err(whole("")).map_err(|broken| vec![broken])?);
+        let mut wrong = Vec::new();
         for (path, text) in sources {
-            environment
-                .add_template_owned(path.clone(), text)
-                .map_err(whole(&path))?;
+            let added = environment.add_template_owned(path.clone(), text);
+            wrong.extend(added.map_err(whole(&path)).err());
+        }
+        if !wrong.is_empty() {
+            return Err(wrong);
         }
         Ok(Self {
             environment: Arc::new(environment),

@@ -20,6 +20,7 @@ use crate::network::SegmentNow;
 use crate::packages::Packages;
 use crate::presence::Presence;
 use crate::registry::{Registry, RegistryError};
+use crate::templates::SiteTemplates;
 use crate::tls::ServerKey;
 
 mod boots;
@@ -30,6 +31,7 @@ mod machine;
 mod media;
 mod operator;
 mod roles;
+mod templates;
 mod view;
 
 pub use boots::{Fetched, keep_lessons};
@@ -52,6 +54,8 @@ pub struct App {
     pub images: ImageStore,
     /// Boot media of the distributions' own installers.
     pub media: Media,
+    /// Templates of answer files.
+    pub templates: SiteTemplates,
     /// What is known of nodes only while the server runs: who was heard when, progress, load.
     pub presence: Presence,
     /// What was seen of cards on the wire lately, step by step.
@@ -125,6 +129,7 @@ impl App {
         registry: Registry,
         images: ImageStore,
         media: Media,
+        templates: SiteTemplates,
         key: ServerKey,
         now: i64,
     ) -> Arc<Self> {
@@ -149,6 +154,7 @@ impl App {
             registry,
             images,
             media,
+            templates,
             presence,
             journal: Journal::default(),
             memory: Memory::new(lessons),

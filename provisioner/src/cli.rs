@@ -24,6 +24,7 @@ pub mod node;
 pub mod os;
 pub mod packages;
 pub mod status;
+pub mod template;
 pub mod token;
 mod words;
 
@@ -66,6 +67,9 @@ pub enum Command {
     /// The cache through which installers fetch packages, and what it lacks
     #[command(subcommand)]
     Packages(Packages),
+    /// Check templates of answer files, and see what a machine would get of them
+    #[command(subcommand)]
+    Template(Template),
     /// Make, list and revoke tokens for programs that use the API over the network
     #[command(subcommand)]
     Token(Token),
@@ -266,6 +270,54 @@ pub enum Packages {
     Config,
     /// Run it until it is told to stop; gleaner-packages.service does
     Serve,
+}
+
+/// What can be asked of templates.
+#[derive(Debug, Subcommand)]
+pub enum Template {
+    /// List the templates, and whether the built-in or the site's own is in force
+    List,
+    /// Say what is wrong with a folder of templates, with file and line; fails if anything is. Needs no running server
+    Check {
+        /// The folder [default: the site's]
+        folder: Option<PathBuf>,
+    },
+    /// Print a built-in template, to begin one's own with
+    Show {
+        /// Its path: debian/preseed.preseed
+        template: String,
+    },
+    /// Show what a machine would get, with words in the place of secrets
+    Render {
+        /// Which machine
+        #[command(flatten)]
+        trial: Trial,
+        /// Only this answer file, as it is served: preseed.cfg
+        #[arg(long)]
+        file: Option<String>,
+    },
+    /// Show what the site's own templates change in what a machine would get
+    Diff {
+        /// Which machine
+        #[command(flatten)]
+        trial: Trial,
+        /// Only this answer file
+        #[arg(long)]
+        file: Option<String>,
+    },
+}
+
+/// Which machine, and of which templates.
+#[derive(Debug, Args)]
+pub struct Trial {
+    /// Name or id; a made-up machine if absent
+    pub node: Option<String>,
+    /// As what [default: as what it was approved, or the default profile]
+    #[arg(long)]
+    pub profile: Option<String>,
+    /// Of the templates in this folder above the built-in ones [default: of those in force]
+    #[arg(long)]
+    pub folder: Option<PathBuf>,
 }
 
 /// What can be asked of tokens.

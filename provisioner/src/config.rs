@@ -62,6 +62,8 @@ pub struct Config {
     pub ram_kernel_args: String,
     /// What nodes can serve as.
     pub roles: Roles,
+    /// The site's own templates of answer files.
+    pub templates: PathBuf,
     /// What nodes can become, by name.
     pub profiles: BTreeMap<String, Profile>,
     /// The profile of an approval that names none; always one of `profiles`.

@@ -31,6 +31,7 @@ mod problem;
 mod range;
 mod sendfile;
 mod stream;
+mod templates;
 mod ui;
 
 use std::sync::Arc;
@@ -270,6 +271,13 @@ fn control_routes() -> OpenApiRouter<Web> {
         .routes(routes!(operator::import))
         .routes(routes!(media::import_medium))
         .routes(routes!(media::prune_media))
+        .routes(routes!(templates::templates))
+        .merge(
+            OpenApiRouter::default()
+                .routes(routes!(templates::render_templates))
+                .routes(routes!(templates::diff_templates))
+                .layer(DefaultBodyLimit::max(LARGE_BODY)),
+        )
         .routes(routes!(operator::tokens, operator::create_token))
         .routes(routes!(operator::revoke_token))
 }

@@ -294,7 +294,7 @@ fn joined(all: &[impl ToString]) -> String {
 }
 
 /// A machine that nobody has, which any profile could be for.
-fn made_up(firmware: FirmwareType) -> Inventory {
+pub(crate) fn made_up(firmware: FirmwareType) -> Inventory {
     let mut inventory = Inventory {
         firmware,
         ..Inventory::default()

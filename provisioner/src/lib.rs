@@ -36,5 +36,6 @@ pub mod registry;
 pub mod roles;
 pub mod rules;
 pub mod serve;
+pub mod templates;
 pub mod tftp;
 pub mod tls;

@@ -258,6 +258,7 @@ mod tests {
     use crate::images::ImageStore;
     use crate::media::Media;
     use crate::registry::Registry;
+    use crate::templates::SiteTemplates;
     use crate::tls::ServerKey;
 
     const HANG: Duration = Duration::from_secs(20);
@@ -270,6 +271,7 @@ mod tests {
             Registry::open(folder.path()).unwrap(),
             ImageStore::open(folder.path(), folder.path()).unwrap(),
             Media::open(folder.path()).unwrap(),
+            SiteTemplates::open(&folder.path().join("templates"), folder.path()).unwrap(),
             ServerKey::open_or_make(folder.path()).unwrap(),
             0,
         );

@@ -4,7 +4,9 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use provisioner::cli::{Arguments, Command, check, doctor, enrol, image, init, node, os, packages, status, token};
+use provisioner::cli::{
+    Arguments, Command, check, doctor, enrol, image, init, node, os, packages, status, template, token,
+};
 use provisioner::config::Config;
 use provisioner::serve;
 
@@ -33,6 +35,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         Command::Image(command) => image::run(&load()?, command, json),
         Command::Os(command) => os::run(&load()?, command, json),
         Command::Packages(command) => packages::run(&load()?, command, json),
+        Command::Template(command) => return template::run(&load()?, command, json),
         Command::Token(command) => token::run(&load()?, command, json),
         Command::Status => status::run(&load()?, json),
         Command::Doctor => return doctor::run(&load()?, json),

@@ -24,6 +24,7 @@ use crate::media::Media;
 use crate::network::Notice;
 use crate::privileges::{self, Privileges};
 use crate::registry::{Entry, Registry};
+use crate::templates::SiteTemplates;
 use crate::tls::ServerKey;
 use crate::{events, http, monitor};
 
@@ -123,8 +124,9 @@ fn open(config: Config) -> Result<Arc<App>> {
     let registry = Registry::open(&state).with_context(at)?;
     let images = ImageStore::open(&state, &config.paths.trusted_keys()).with_context(at)?;
     let media = Media::open(&state).with_context(at)?;
+    let templates = SiteTemplates::open(&config.templates, &state).with_context(at)?;
     let key = ServerKey::open_or_make(&state)?;
-    for warning in images.warnings() {
+    for warning in images.warnings().into_iter().chain(templates.warnings()) {
         warn!(warning);
     }
     info!(
@@ -133,7 +135,7 @@ fn open(config: Config) -> Result<Arc<App>> {
         pin = key.pin,
         "state opened"
     );
-    Ok(App::new(config, registry, images, media, key, now()))
+    Ok(App::new(config, registry, images, media, templates, key, now()))
 }
 
 /// Answers until a signal, or until a part cannot go on.
@@ -148,6 +150,7 @@ async fn serve(app: &Arc<App>, edges: Edges, notices: mpsc::Receiver<Notice>) ->
     edges.spawn(crate::app::keep_lessons(Arc::clone(app)));
     edges.spawn(crate::packages::watch(Arc::clone(app)));
     edges.spawn(write_down(Arc::clone(app), notices));
+    edges.spawn(reload_templates(Arc::clone(app)));
     // Not being run by systemd is no error.
     let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
     info!("serving");
@@ -199,6 +202,17 @@ async fn write_down(app: Arc<App>, mut notices: mpsc::Receiver<Notice>) -> Resul
         }
     }
     // The sender lives as long as the edges: this is reached when they are gone.
+    std::future::pending().await
+}
+
+/// Reads the site's templates again whenever it is told to (SIGHUP: `systemctl reload`).
+async fn reload_templates(app: Arc<App>) -> Result<()> {
+    let mut told = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
+    while told.recv().await.is_some() {
+        let app = Arc::clone(&app);
+        // What came of it was told by whoever did it.
+        let _ = tokio::task::spawn_blocking(move || app.reload_templates(now())).await;
+    }
     std::future::pending().await
 }
 

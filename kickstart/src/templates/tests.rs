@@ -93,6 +93,17 @@ fn a_broken_override_is_refused_with_file_line_and_reason() {
 }
 
 #[test]
+fn all_that_is_wrong_is_told_at_once() {
+    let said = refused(&[
+        ("debian/late.sh", "{% if x %}\n"),
+        ("debian/early.sh", "{{ a b }}"),
+        ("debian/lat.sh", "x"),
+    ]);
+    let files: Vec<&str> = said.iter().map(|said| said.split(':').next().unwrap()).collect();
+    assert_eq!(files, ["debian/lat.sh", "debian/early.sh", "debian/late.sh"]);
+}
+
+#[test]
 fn an_override_that_cannot_be_read_by_its_installer_is_refused() {
     for (path, text) in [
         ("ubuntu/user-data.yaml", "#cloud-config\na: 1\n b: 2\n"),

@@ -19,6 +19,7 @@ mod packages;
 mod problem;
 mod ram;
 mod report;
+mod template;
 
 pub use capsule::{Capsule, CapsuleFile};
 pub use doctor::{Finding, SeenCard, SeenStart, SeenStep};
@@ -42,6 +43,7 @@ pub use packages::{MissingPackage, PackageSource, PackagesReport};
 pub use problem::{PROBLEM_JSON, Problem};
 pub use ram::{RamFile, RamManifest, RamManifestError};
 pub use report::{Check, ComputeReport, Hypervisor, NetworkReport, StoragePool};
+pub use template::{TemplateAnswer, TemplateEntry, TemplateList, TemplateTrial};
 
 /// Version of the HTTP API; the first path element after `/api`.
 pub const API_VERSION: &str = "v1";

@@ -225,6 +225,7 @@ impl App {
             inventory: &inventory,
             disk: &plan.disk,
         };
+        let templates = self.templates.now()?;
         let services = self.services(profile, installer, Some(server.address.into()))?;
         let spec = install::specify(profile, installer, &machine, services)?;
         let medium = self.medium(installer.os)?;
@@ -233,7 +234,7 @@ impl App {
         let site = install::site(&server.base_url(), &installation.token, &medium, node_init)
             .map_err(|unfit| unfit.to_string())?;
         let answer =
-            kickstart::render(templates(), installer.os, &spec, &site).map_err(|refused| refused.to_string())?;
+            kickstart::render(&templates, installer.os, &spec, &site).map_err(|refused| refused.to_string())?;
         Ok(Given {
             os: installer.os,
             medium,
@@ -241,7 +242,12 @@ impl App {
         })
     }
 
-    fn services(&self, profile: &Profile, installer: &Installer, server: Option<IpAddr>) -> Result<Services, String> {
+    pub(super) fn services(
+        &self,
+        profile: &Profile,
+        installer: &Installer,
+        server: Option<IpAddr>,
+    ) -> Result<Services, String> {
         Ok(Services {
             role: self.role(profile, installer.os.packages)?,
             proxy: server.and_then(|server| self.package_proxy(server)),
@@ -286,16 +292,6 @@ fn shown(stage: Told) -> Stage {
 /// What an installer says, fit for a page.
 fn words(text: &str, letters: usize) -> String {
     text.trim().chars().filter(|c| !c.is_control()).take(letters).collect()
-}
-
-fn templates() -> &'static kickstart::Templates {
-    use std::sync::LazyLock;
-    static BUILT_IN: LazyLock<kickstart::Templates> = LazyLock::new(|| {
-        // Tried out by kickstart's own tests.
-        #[allow(clippy::expect_used)]
-        kickstart::Templates::built_in().expect("the built-in templates compile")
-    });
-    &BUILT_IN
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use provisioner_api::{
 use super::*;
 use crate::boot::Boot;
 use crate::config::Config;
+use crate::templates::SiteTemplates;
 
 pub(crate) const MAC: &str = "52:54:00:77:00:01";
 const FROM_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 50);
@@ -33,8 +34,9 @@ fn app(config: &str, folder: &Path, now: i64) -> Arc<App> {
     let registry = Registry::open(folder).unwrap();
     let images = ImageStore::open(folder, &folder.join("trusted-keys")).unwrap();
     let media = Media::open(folder).unwrap();
+    let templates = SiteTemplates::open(&config.templates, folder).unwrap();
     let key = ServerKey::open_or_make(folder).unwrap();
-    App::new(config, registry, images, media, key, now)
+    App::new(config, registry, images, media, templates, key, now)
 }
 
 impl Lab {

@@ -111,6 +111,7 @@ impl App {
     /// What is missing or wrong with images.
     pub(super) fn asset_warnings(&self) -> Vec<String> {
         let mut warnings = self.images.warnings();
+        warnings.extend(self.templates.warnings());
         let missing = self
             .config
             .profiles

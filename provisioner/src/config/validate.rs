@@ -65,6 +65,7 @@ pub(super) fn validate(written: Written, folder: &Path) -> Result<Config> {
         profiles.contains_key(&default_profile),
         "default_profile: there is no [profiles.{default_profile}]"
     );
+    let templates = written.templates.unwrap_or_else(|| paths.config.join("templates"));
     let interfaces = written.interfaces.unwrap_or_default();
     let dhcp = networks::dhcp("dhcp", &written.dhcp, None)?;
     let approving = written.auto_approve.into_iter().map(|rule| rule_of(rule, &profiles));
@@ -88,6 +89,7 @@ pub(super) fn validate(written: Written, folder: &Path) -> Result<Config> {
         default_profile,
         rules: approving.collect::<Result<_>>()?,
         roles,
+        templates,
         profiles,
         enrolment: enrolment(&written.enrolment)?,
         packages: super::Packages::validate(written.packages)?,

@@ -20,6 +20,7 @@ pub(super) struct Written {
     pub(super) ram_kernel_args: Option<String>,
     pub(super) default_profile: Option<String>,
     pub(super) roles: Option<PathBuf>,
+    pub(super) templates: Option<PathBuf>,
     pub(super) paths: Paths,
     pub(super) dhcp: Dhcp,
     pub(super) dns: Dns,

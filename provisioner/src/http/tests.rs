@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::images::ImageStore;
 use crate::media::Media;
 use crate::registry::Registry;
+use crate::templates::SiteTemplates;
 use crate::tls::ServerKey;
 use client::{Answer, Key};
 
@@ -52,8 +53,9 @@ impl Lab {
         let registry = Registry::open(folder.path()).unwrap();
         let images = ImageStore::open(folder.path(), &folder.path().join("trusted-keys")).unwrap();
         let media = Media::open(folder.path()).unwrap();
+        let templates = SiteTemplates::open(&config.templates, folder.path()).unwrap();
         let key = ServerKey::open_or_make(folder.path()).unwrap();
-        let app = App::new(config, registry, images, media, key, now());
+        let app = App::new(config, registry, images, media, templates, key, now());
         let control = folder.path().join("control.sock");
         let sockets = Sockets {
             http: TcpListener::bind("127.0.0.1:0").await.unwrap(),

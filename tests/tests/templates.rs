@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A site's own templates of answer files: tried by whoever writes them, and never in force while they are broken.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tests::server::{ALONE, PATIENCE, Street, Yard};
+use tests::wait::until;
+
+const PROFILE: &str = "\n[profiles.compute]\ninstaller = \"debian-12\"\n\
+    [profiles.compute.system]\nmirror = \"http://deb.example.org/debian\"\n";
+/// The template that the stories override.
+const FILE: &str = "debian/late.sh";
+
+/// Writes the built-in template with a line more into the site's folder; how many lines it has.
+fn write(street: &Street<'_>, folder: &Path, line: &str) -> Result<usize> {
+    let text = street.server.cli(&["template", "show", FILE])? + line + "\n";
+    fs::create_dir_all(folder.join("debian"))?;
+    fs::write(folder.join(FILE), &text)?;
+    Ok(text.lines().count())
+}
+
+/// `systemctl reload`, after which the list of events has one more of this kind.
+fn reload(street: &Street<'_>, kind: &str) -> Result<()> {
+    let count = || -> Result<usize> {
+        let events = street.server.get("/api/v1/events?limit=1000")?;
+        let events = events.as_array().context("no list of events")?.clone();
+        Ok(events.iter().filter(|event| event["kind"] == kind).count())
+    };
+    let before = count()?;
+    let pid = street.server.pid().context("the provisioner does not run")?;
+    kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGHUP)?;
+    until(kind, PATIENCE, || Ok((count()? > before).then_some(())))
+}
+
+/// The file that the template makes.
+fn late(street: &Street<'_>) -> Result<String> {
+    street.server.cli(&["template", "render", "--file", "late.sh"])
+}
+
+#[test]
+fn a_broken_override_is_told_with_file_and_line_and_changes_nothing_even_after_a_restart() {
+    let mut yard = Yard::dark(24, &format!("{ALONE}{PROFILE}")).unwrap();
+    yard.lab.start_server().unwrap();
+    let folder = yard.server().config_file().with_file_name("templates");
+    yard.tell(|street| {
+        let own = "echo own of {{ spec.hostname }}";
+        write(street, &folder, own)?;
+        street.server.cli(&["template", "check"])?;
+        let place = folder.to_str().context("a strange path")?;
+        let tried = street.server.cli(&["template", "diff", "--folder", place])?;
+        ensure!(tried.contains("+echo own of any-machine"), "{tried}");
+        ensure!(
+            !late(street)?.contains("own of"),
+            "it is in force before anybody said so"
+        );
+        reload(street, "templates-loaded")?;
+        ensure!(late(street)?.contains("echo own of any-machine"));
+        ensure!(street.server.cli(&["template", "diff"])? == tried);
+
+        let line = write(street, &folder, "echo {{ spec.nothing }}")?;
+        let check = street.server.cli(&["template", "check"]).expect_err("a broken folder");
+        drop(check);
+        reload(street, "templates-refused")?;
+        for _ in 0..2 {
+            ensure!(
+                late(street)?.contains("echo own of any-machine"),
+                "the set from before is gone"
+            );
+            let list = street.server.cli(&["template", "list"])?;
+            ensure!(list.contains(&format!("{FILE}:{line}: undefined value")), "{list}");
+            street.server.stop()?;
+            street.start_server()?;
+        }
+        Ok(())
+    })
+    .unwrap();
+}
