@@ -89,6 +89,10 @@ fn boot(asked: &Asked) -> Boot {
         format!("hostname={}", asked.spec.hostname),
         // An empty domain is an answer too; without one the installer asks.
         "domain=".to_owned(),
+        // A segment of our own has no router, and packages come through the server: without these words it asks whether to
+        // go on, and for name servers where none is announced.
+        "netcfg/no_default_route=true".to_owned(),
+        "netcfg/get_nameservers=".to_owned(),
         // Below 780 MB it says that memory is low, and waits for somebody to press a key, unless it was said before.
         "lowmem/low=note".to_owned(),
     ];
