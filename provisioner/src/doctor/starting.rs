@@ -83,7 +83,7 @@ pub(super) fn kernel_without_register(case: &Case<'_>, attempt: &Attempt) -> Opt
             }
         )
     })?;
-    if !attempt.has(is_kernel) || !not_arrived(attempt) || case.since(runs.at) < PATIENCE {
+    if !attempt.has(is_kernel) || !awaited(attempt) || case.since(runs.at) < PATIENCE {
         return None;
     }
     Said::grave(
@@ -95,7 +95,7 @@ pub(super) fn kernel_without_register(case: &Case<'_>, attempt: &Attempt) -> Opt
 /// Kernel and initramfs were fetched, and nobody called.
 pub(super) fn kernel_without_node_init(case: &Case<'_>, attempt: &Attempt) -> Option<Said> {
     let at = attempt.last(|step| *step == Step::Initrd)?.last;
-    if !not_arrived(attempt) || case.since(at) < START {
+    if !awaited(attempt) || case.since(at) < START {
         return None;
     }
     Said::grave(
@@ -111,7 +111,8 @@ pub(super) fn kernel_without_node_init(case: &Case<'_>, attempt: &Attempt) -> Op
 pub(super) fn script_without_kernel(case: &Case<'_>, attempt: &Attempt) -> Option<Said> {
     let script = attempt.last(|step| matches!(step, Step::Script { .. }))?;
     let fetched = attempt.has(|step| is_kernel(step) || *step == Step::Initrd);
-    if !is_script(&script.step, "discover") || fetched || !not_arrived(attempt) || case.since(script.last) < PATIENCE {
+    let to_fetch = is_script(&script.step, "discover") || is_script(&script.step, "install");
+    if !to_fetch || fetched || !not_arrived(attempt) || case.since(script.last) < PATIENCE {
         return None;
     }
     Said::grave(
@@ -129,6 +130,13 @@ fn is_kernel(step: &Step) -> bool {
 
 fn is_script(step: &Step, wanted: &str) -> bool {
     matches!(step, Step::Script { decision } if *decision == wanted)
+}
+
+/// Whether node-init is to call out of this start, and has not. An installer tells of itself elsewhere, and how long it may
+/// be silent is for the clock to know.
+fn awaited(attempt: &Attempt) -> bool {
+    let script = attempt.last(|step| matches!(step, Step::Script { .. }));
+    not_arrived(attempt) && !script.is_some_and(|script| is_script(&script.step, "install"))
 }
 
 fn not_arrived(attempt: &Attempt) -> bool {

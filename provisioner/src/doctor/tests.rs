@@ -324,6 +324,16 @@ fn every_stop_between_the_script_and_node_init_has_its_words() {
 }
 
 #[test]
+fn an_installer_that_runs_is_not_taken_for_a_system_without_node_init() {
+    let mut play = Play::new(Firmware::Bios);
+    play.climbs("install");
+    is(play.wait(40), "script-without-kernel", "never fetched the kernel");
+    play.note(Step::Kernel).note(Step::Initrd);
+    play.wait(60).say(Speaker::System, Kind::Discover, None);
+    assert_eq!(findings(play.wait(3600)), []);
+}
+
+#[test]
 fn a_disk_that_does_not_start_brings_its_machine_back() {
     let mut play = Play::new(Firmware::Bios);
     for _ in 0..2 {
