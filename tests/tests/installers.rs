@@ -182,6 +182,38 @@ fn the_secret_of_an_installation_opens_nothing_before_it_or_after_it() {
 }
 
 #[test]
+fn no_log_no_event_and_no_page_tells_the_secrets_of_an_installation() {
+    let mut yard = yard("debian-13");
+    yard.tell(|street| {
+        let mut machine = street.machine(Kind::UefiX64, 1);
+        run_to(&mut machine, "late")?;
+        let token = machine
+            .installer()?
+            .answers
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        let join = machine.disk.system.as_ref().and_then(|system| system.join.clone());
+        let join = join.context("nothing to join with")?;
+        ensure!(token.len() == 64 && join.len() == 64 && token != join);
+        run_to(&mut machine, "done")?;
+        machine.run_until_serving(PATIENCE)?;
+        let node = street.summary(&machine)?;
+        let mut told = vec![street.server.log(), format!("{:?}", street.server.events(&node.name)?)];
+        for path in ["/".to_owned(), format!("/nodes/{}", node.name), "/metrics".to_owned()] {
+            told.push(rom::get(street.address()?, &street.url(&path))?.text());
+        }
+        told.push(street.server.get(&format!("/api/v1/nodes/{}", node.name))?.to_string());
+        for text in told {
+            ensure!(!text.contains(&token) && !text.contains(&join), "{text}");
+        }
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
 fn who_asks_in_another_machines_name_is_not_told_its_secret() {
     let mut yard = yard("debian-13");
     yard.tell(|street| {
