@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::bail;
 use serde::Serialize;
 
 use super::answer;
@@ -19,15 +20,23 @@ struct Meaning {
     state: String,
     default_profile: String,
     profiles: BTreeMap<String, String>,
+    templates: Vec<String>,
     auto_approve: Vec<String>,
 }
 
 /// Says what it means.
 pub fn run(config: &Config, json: bool) -> anyhow::Result<()> {
-    answer(&meaning(config), json, in_words)
+    let templates = match crate::templates::load(&config.templates) {
+        Ok((files, _)) => files.into_keys().collect(),
+        Err(broken) => {
+            let lines: Vec<String> = broken.iter().map(crate::templates::said).collect();
+            bail!("in the templates {}:\n{}", config.templates.display(), lines.join("\n"))
+        }
+    };
+    answer(&meaning(config, templates), json, in_words)
 }
 
-fn meaning(config: &Config) -> Meaning {
+fn meaning(config: &Config, templates: Vec<String>) -> Meaning {
     let ports = &config.ports;
     Meaning {
         site: config.site.clone(),
@@ -49,6 +58,7 @@ fn meaning(config: &Config) -> Meaning {
             .iter()
             .map(|(name, profile)| (name.clone(), source(profile)))
             .collect(),
+        templates,
         auto_approve: config.rules.iter().map(|rule| rule.name.clone()).collect(),
     }
 }
@@ -98,6 +108,7 @@ fn in_words(meaning: &Meaning) -> String {
             "profiles",
             format!("{}; default {}", profiles.join(", "), meaning.default_profile),
         ),
+        ("templates", or(meaning.templates.join(", "), "the built-in ones")),
         (
             "approved by rule",
             or(

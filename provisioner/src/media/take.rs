@@ -158,7 +158,16 @@ fn open(folder: &Path, place: &str) -> Result<(File, u64), TakeError> {
     let how = OpenHow::new()
         .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
-    let within = File::open(folder).map_err(|error| reading(folder, error))?;
+    let within = File::open(folder).map_err(|error| match error.kind() {
+        // systemd gives the server a /tmp of its own.
+        io::ErrorKind::NotFound => {
+            let folder = folder.display();
+            TakeError::Refused(format!(
+                "there is no {folder} where the server looks; import it with sudo"
+            ))
+        }
+        _ => reading(folder, error),
+    })?;
     let opened: OwnedFd = openat2(within.as_fd(), place, how).map_err(|error| match error {
         nix::errno::Errno::ELOOP | nix::errno::Errno::EXDEV => {
             TakeError::Refused(format!("{} is a link; only files are taken", path.display()))

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use kickstart::families;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -121,6 +122,27 @@ fn a_damaged_medium_is_refused_whatever_else_speaks_for_it() {
     assert!(Lab::new(&[]).check(DISC, &given("12")).is_err());
     let verdict = Lab::new(&[]).check(DISC, &given(&right.to_uppercase())).unwrap();
     assert_eq!(verdict.verified, Verified::Checksum);
+}
+
+#[test]
+fn armour_is_taken_off_and_other_files_are_left_alone() {
+    let armoured = fs::read_to_string(testdata("maker.asc")).unwrap();
+    let binary = fs::read(testdata("maker.gpg")).unwrap();
+    assert_eq!(without_armour(&armoured), Some(binary.clone()));
+    let header = armoured.replacen("BLOCK-----\n\n", "BLOCK-----\nVersion: x\nComment: y\n\n", 1);
+    assert_eq!(without_armour(&header), Some(binary.clone()));
+    assert_eq!(
+        without_armour(&(armoured.clone() + &armoured)).unwrap(),
+        [binary.clone(), binary].concat()
+    );
+    assert_eq!(without_armour("no key"), None);
+}
+
+proptest! {
+    #[test]
+    fn no_key_file_is_too_strange(text in "(-----BEGIN PGP PUBLIC KEY BLOCK-----\n)?(\\PC{0,40}\n){0,4}(-----END)?") {
+        let _ = without_armour(&text);
+    }
 }
 
 #[test]
