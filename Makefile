@@ -24,7 +24,8 @@ ifneq ($(SUDO),)
 export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER := sudo env $(KEEP_ENV)
 endif
 
-# node-init in RAM: one static program, in a kernel with nothing else. Installed: with libvirt, which is dynamic.
+# node-init in RAM, and on systems that an installer made: one static program. In node images, and what speaks to libvirt
+# anywhere: dynamic.
 STATIC := $(TARGET)/x86_64-unknown-linux-gnu/node/node-init
 DYNAMIC := $(TARGET)/node/node-init
 
@@ -56,7 +57,7 @@ bench: images ## Figures, each beside a program that people know
 build: programs node-init ## All programs
 
 images: build prepare ## RAM environment and node image, in the cache
-	$(IMAGES) build ram --out $(GLEANER_CACHE)/ram --node-init $(STATIC)
+	$(IMAGES) build ram --out $(GLEANER_CACHE)/ram --node-init $(STATIC) --node-init-libvirt $(DYNAMIC)-libvirt
 	$(IMAGES) build node --out $(GLEANER_CACHE)/node --node-init $(DYNAMIC)
 
 boot-stick: image-builder ## A stick for PCs that cannot boot from the network by themselves: boot-stick.img

@@ -15,11 +15,15 @@ use crate::key::{Key, public_path};
 use crate::mirror::Mirror;
 use crate::progress::Progress;
 use crate::recipe::{Node, Ram};
+use crate::roles;
 use crate::tool::Tools;
 
 pub mod node;
 pub mod ram;
 pub mod stick;
+
+/// The program beside node-init that speaks to libvirt.
+const COMPANION: &str = "node-init-libvirt";
 
 /// Packages whose programs do the work.
 const TOOL_PACKAGES: [&str; 13] = [
@@ -41,6 +45,8 @@ const TOOL_PACKAGES: [&str; 13] = [
 /// Does everything that both builds can do without node-init. What is fetched does not wait for what is installed.
 pub fn prepare(args: &PrepareArgs) -> Result<()> {
     let (mut ram, mut node) = (Ram::load(None)?, Node::load(None)?);
+    let role = roles::find(&node.role, None)?;
+    roles::add_to(&mut node, &role)?;
     ram.firmware &= !args.no_firmware;
     node.firmware &= !args.no_firmware;
     let cache = Cache::open(&Cache::default_folder(), args.refresh)?;
@@ -114,6 +120,24 @@ fn node_init(args: &BuildArgs, built: &str, how: &str) -> Result<PathBuf> {
         );
     }
     Ok(file)
+}
+
+/// The program that speaks to libvirt: the given one, the one beside node-init, or the one that cargo made last.
+fn companion(args: &BuildArgs, node_init: &Path) -> Result<PathBuf> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    let places = match &args.node_init_libvirt {
+        Some(given) => vec![given.clone()],
+        None => vec![node_init.with_file_name(COMPANION), target.join("node").join(COMPANION)],
+    };
+    let there = places.iter().find(|place| place.is_file()).cloned();
+    there.with_context(|| {
+        let looked: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
+        format!(
+            "{} is not there; build it with: {} (or name another with --node-init-libvirt)",
+            looked.join(" or "),
+            node::HOW
+        )
+    })
 }
 
 /// The version of what was built: its date and the beginning of the hash of its contents. Equal bytes have equal

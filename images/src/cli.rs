@@ -44,7 +44,7 @@ pub enum Build {
     /// Kernel, initramfs and loaders: what a PC boots over the network.
     Ram(BuildArgs),
     /// What is written to a node's disk.
-    Node(BuildArgs),
+    Node(NodeArgs),
     /// A small stick for machines that cannot boot from the network by themselves; BIOS and UEFI.
     BootStick(StickArgs),
 }
@@ -102,9 +102,12 @@ pub struct BuildArgs {
     /// Date of the result, in seconds since 1970; the date of the packages if absent.
     #[arg(long, env = "SOURCE_DATE_EPOCH")]
     pub date: Option<u64>,
-    /// node-init to put in: the static one for `ram`; for `node` the one with libvirt, with `node-init-libvirt` beside it.
+    /// node-init to put in: the static one for `ram`; for `node` the one that cargo makes beside node-init-libvirt.
     #[arg(long)]
     pub node_init: Option<PathBuf>,
+    /// The program that speaks to libvirt; where cargo puts it if absent.
+    #[arg(long)]
+    pub node_init_libvirt: Option<PathBuf>,
     /// Put firmware that is not free software in, whatever the recipe says.
     #[arg(long, overrides_with = "no_firmware")]
     pub firmware: bool,
@@ -128,6 +131,20 @@ impl BuildArgs {
             (false, false) => None,
         }
     }
+}
+
+/// How to build a node image.
+#[derive(Debug, Args)]
+pub struct NodeArgs {
+    /// What its nodes serve as; what the recipe says if absent.
+    #[arg(long)]
+    pub role: Option<String>,
+    /// Folder with roles of the site's own, a folder each.
+    #[arg(long)]
+    pub roles: Option<PathBuf>,
+    /// All else.
+    #[command(flatten)]
+    pub build: BuildArgs,
 }
 
 /// Keys.

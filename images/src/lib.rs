@@ -23,6 +23,7 @@ pub mod mirror;
 pub mod overlay;
 pub mod progress;
 pub mod recipe;
+pub mod roles;
 pub mod sign;
 pub mod tool;
 pub mod tree;

@@ -68,11 +68,13 @@ pub struct Ram {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Node {
-    /// Its name.
+    /// Its name; that of an image for another role has the role behind it.
     pub name: String,
+    /// What its nodes serve as where nobody says.
+    pub role: String,
     /// Debian release by code name.
     pub suite: String,
-    /// Packages to install; what they recommend is not.
+    /// Packages to install beside the role's; what they recommend is not.
     pub packages: Vec<String>,
     /// Whether firmware and microcode that are not free software go in.
     pub firmware: bool,

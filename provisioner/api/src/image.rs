@@ -42,6 +42,17 @@ pub struct Manifest {
     /// Packages and versions inside, `name=version`, sorted; what the image is made of.
     #[serde(default)]
     pub packages: Vec<String>,
+    /// What its nodes serve as. Every image from before there were roles is for libvirt.
+    #[serde(default = "libvirt", skip_serializing_if = "is_libvirt")]
+    pub role: String,
+}
+
+fn libvirt() -> String {
+    "libvirt".into()
+}
+
+fn is_libvirt(role: &str) -> bool {
+    role == "libvirt"
 }
 
 /// 4 MiB of disk (the last one may be shorter), compressed as one zstd frame in the `chunks` file.
@@ -115,7 +126,7 @@ impl Manifest {
         if self.format != 1 {
             return Err(ManifestError::Format(self.format));
         }
-        for word in [&self.name, &self.version] {
+        for word in [&self.name, &self.version, &self.role] {
             if !is_name(word) {
                 return Err(ManifestError::Name(word.clone()));
             }
@@ -211,6 +222,7 @@ mod tests {
             }],
             chunks: vec![chunk(0, 0), chunk(9, 100)],
             packages: Vec::new(),
+            role: "libvirt".into(),
         }
     }
 

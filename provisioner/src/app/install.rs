@@ -55,7 +55,10 @@ impl App {
             return Err(OTHER_SYSTEM.into());
         }
         match &profile.source {
-            Source::Image(image) => self.images.for_order(image, base).map(orders::Source::Image),
+            Source::Image(image) => {
+                self.is_for_role(image, profile)?;
+                self.images.for_order(image, base).map(orders::Source::Image)
+            }
             Source::Installer(installer) => {
                 self.medium(installer.os)?;
                 Ok(orders::Source::Installer {
@@ -68,7 +71,7 @@ impl App {
     /// What a profile needs and this server does not have.
     pub(super) fn source_missing(&self, profile: &Profile) -> Option<String> {
         match &profile.source {
-            Source::Image(image) => self.images.of_profile(image).err(),
+            Source::Image(image) => self.is_for_role(image, profile).err(),
             Source::Installer(installer) => self.medium(installer.os).err(),
         }
     }

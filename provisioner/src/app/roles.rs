@@ -7,7 +7,7 @@ use kickstart::spec;
 use provisioner_api::{NodeRole, RoleCheck};
 
 use super::App;
-use crate::config::Profile;
+use crate::config::{Image, Profile};
 use crate::lifecycle::{Plan, System};
 use crate::node_init::{self, NodeToBe};
 use crate::registry::Node;
@@ -42,6 +42,19 @@ impl App {
             units: role.on(packages).ok()?.units.iter().map(ToString::to_string).collect(),
             checks: checks.collect(),
         })
+    }
+
+    /// Whether the image of a profile is there and was built for the profile's role.
+    pub(super) fn is_for_role(&self, image: &Image, profile: &Profile) -> Result<(), String> {
+        let stored = self.images.of_profile(image)?;
+        let (built_for, wanted) = (&stored.manifest.role, &profile.role);
+        if built_for == wanted {
+            return Ok(());
+        }
+        Err(format!(
+            "the image {} is for the role {built_for}, and the profile wants {wanted}; build one with: images build node --role {wanted}",
+            image.name
+        ))
     }
 
     /// What an installer puts on the disk of a node, which joins with this secret. `controller` is `HOST:PORT` of the

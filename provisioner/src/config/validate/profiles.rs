@@ -55,7 +55,7 @@ fn profile(name: &str, mut written: written::Profile, roles: &Roles) -> Result<P
         // Nobody would plug into it.
         written.bridge.get_or_insert_default();
     }
-    let source = source(&option, &mut written)?;
+    let source = source(&option, &named, &mut written)?;
     if let Source::Installer(installer) = &source {
         // What the image of a profile is for, it says itself.
         role.on(installer.os.packages).with_context(|| option("role"))?;
@@ -81,7 +81,7 @@ fn profile(name: &str, mut written: written::Profile, roles: &Roles) -> Result<P
     Ok(profile)
 }
 
-fn source(option: &dyn Fn(&str) -> String, written: &mut written::Profile) -> Result<Source> {
+fn source(option: &dyn Fn(&str) -> String, role: &str, written: &mut written::Profile) -> Result<Source> {
     let root_size = written.root_size.as_deref();
     let root_size = root_size.map(|text| size(&option("root_size"), text)).transpose()?;
     let Some(os) = written.installer.take() else {
@@ -92,7 +92,7 @@ fn source(option: &dyn Fn(&str) -> String, written: &mut written::Profile) -> Re
             option("installer")
         );
         return Ok(Source::Image(Image {
-            name: written.image.take().unwrap_or_else(|| IMAGE.into()),
+            name: written.image.take().unwrap_or_else(|| image_for(role)),
             version: written.version.take(),
             root_size,
         }));
@@ -109,6 +109,15 @@ fn source(option: &dyn Fn(&str) -> String, written: &mut written::Profile) -> Re
         );
     }
     installer(option, &os, written).map(|installer| Source::Installer(Box::new(installer)))
+}
+
+/// The image that is built for a role (`images build node --role`).
+fn image_for(role: &str) -> String {
+    if role == roles::DEFAULT {
+        IMAGE.into()
+    } else {
+        format!("{IMAGE}-{role}")
+    }
 }
 
 fn installer(option: &dyn Fn(&str) -> String, os: &str, written: &written::Profile) -> Result<Installer> {
