@@ -33,7 +33,7 @@ pub fn lay_over(layer: &mut Layer) -> Result<()> {
 }
 
 /// The units of all `WantedBy=` lines, which is what `systemctl enable` reads.
-fn wanted_by(unit: &str) -> impl Iterator<Item = &str> {
+pub fn wanted_by(unit: &str) -> impl Iterator<Item = &str> {
     unit.lines()
         .filter_map(|line| line.trim().strip_prefix("WantedBy="))
         .flat_map(str::split_whitespace)

@@ -9,7 +9,9 @@ use anyhow::{Context, Result, anyhow};
 use kickstart::families::Packages;
 use kickstart::roles::{Folder, Role, Roles};
 use kickstart::spec;
+use kickstart::words::UnitName;
 
+use crate::overlay;
 use crate::recipe::Node;
 use crate::tree::Layer;
 
@@ -32,8 +34,9 @@ pub fn made(role: &Role) -> Result<&spec::Role> {
 pub fn add_to(recipe: &mut Node, role: &Role) -> Result<()> {
     let made = made(role)?;
     recipe.packages.extend(made.packages.iter().map(ToString::to_string));
-    if !made.units.is_empty() {
-        let units: Vec<&str> = made.units.iter().map(kickstart::words::UnitName::as_str).collect();
+    let units = made.units.iter().map(UnitName::as_str);
+    let units: Vec<&str> = units.filter(|unit| file_of(made, unit).is_none()).collect();
+    if !units.is_empty() {
         // Names of units have no letter that a shell would read.
         recipe
             .after
@@ -57,6 +60,29 @@ pub fn lay_over(layer: &mut Layer, role: &spec::Role) {
         };
         layer.file(file.path.as_str(), mode, file.contents.as_str());
     }
+    for unit in role.units.iter().map(UnitName::as_str) {
+        let Some(file) = file_of(role, unit) else { continue };
+        for target in overlay::wanted_by(file.contents.as_str()) {
+            layer.link(
+                &format!("/etc/systemd/system/{target}.wants/{unit}"),
+                file.path.as_str(),
+            );
+        }
+    }
+}
+
+/// The role's own file of a unit. It comes when the base system is there already: systemctl would not find it.
+fn file_of<'a>(role: &'a spec::Role, unit: &str) -> Option<&'a spec::File> {
+    const PLACES: [&str; 3] = [
+        "/etc/systemd/system",
+        "/usr/lib/systemd/system",
+        "/usr/local/lib/systemd/system",
+    ];
+    let is = |file: &&spec::File| {
+        let parts = file.path.as_str().rsplit_once('/');
+        parts.is_some_and(|(folder, name)| name == unit && PLACES.contains(&folder))
+    };
+    role.files.iter().find(is)
 }
 
 fn folders(own: &Path) -> Result<BTreeMap<String, Folder>> {
@@ -120,5 +146,30 @@ mod tests {
         fs::write(site.path().join("web/etc/token.ini"), "{{ nobody }}").unwrap();
         let why = find("web", Some(site.path())).unwrap_err().to_string();
         assert!(why.starts_with("web/etc/token.ini:1: "), "{why}");
+    }
+
+    #[test]
+    fn a_unit_that_the_role_brings_is_switched_on_though_the_base_system_does_not_know_it() {
+        let site = tempfile::tempdir().unwrap();
+        fs::create_dir_all(site.path().join("web")).unwrap();
+        let role = "description = \"x\"\n[apt]\nunits = [\"web.service\", \"nginx.service\"]\n\
+                    [[files]]\npath = \"/etc/systemd/system/web.service\"\nfrom = \"web.ini\"\n";
+        fs::write(site.path().join("web/role.toml"), role).unwrap();
+        let unit = "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n";
+        fs::write(site.path().join("web/web.ini"), unit).unwrap();
+        let role = find("web", Some(site.path())).unwrap();
+        let mut node = Node::load(None).unwrap();
+        add_to(&mut node, &role).unwrap();
+        assert_eq!(
+            node.after.last().unwrap(),
+            "chroot \"$1\" systemctl enable ssh.service nginx.service"
+        );
+        let mut layer = Layer::default();
+        lay_over(&mut layer, made(&role).unwrap());
+        let text = format!("{layer:?}");
+        assert!(
+            text.contains("etc/systemd/system/multi-user.target.wants/web.service"),
+            "{text}"
+        );
     }
 }

@@ -22,6 +22,9 @@ use crate::serve::console::{Console, Sign};
 /// Programs that only send a message, or look at one file.
 const QUICK: Duration = Duration::from_secs(20);
 
+/// What a first start may have to do. Beyond this it is stuck, and starting again is as good as anything.
+const FIRST_START: Duration = Duration::from_mins(5);
+
 /// A test gives a world whose power fails.
 pub(super) trait World {
     /// What is in a file; `None` if there is none.
@@ -64,8 +67,10 @@ impl System {
         Ok(())
     }
 
-    /// Starts the machine again.
+    /// Starts the machine again, when what its first start does for the first time (cloud-init, say) is done.
     pub(super) fn restart() -> Result<()> {
+        // It says how the system is when it is up, and calls most of that a failure.
+        let _ = Shell.run(&["systemctl", "is-system-running", "--wait"], FIRST_START);
         tracing::warn!("this system has its identity back; starting again, so that all that runs knows it");
         Shell.run(&["systemctl", "--no-block", "reboot"], QUICK)?;
         Ok(())
