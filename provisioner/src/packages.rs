@@ -116,10 +116,7 @@ impl App {
             offline: config.offline,
             size: config.size,
             free: look::room(&config.folder).map(|(free, _)| free),
-            missing: missing
-                .iter()
-                .map(|missing| told(missing, &sources, config.offline))
-                .collect(),
+            missing: missing.iter().map(|missing| told(missing, &sources)).collect(),
             sources: sources.into_iter().map(listed).collect(),
         }
     }
@@ -164,16 +161,14 @@ impl App {
                 ),
             );
         }
-        let lately = |reason: Reason| {
-            missing
-                .iter()
-                .find(move |missing| missing.reason == reason && now - missing.last < LATELY)
-        };
-        if let Some(missing) = lately(Reason::Unreachable) {
+        let why = if offline { Reason::NotKept } else { Reason::Unreachable };
+        let lately = |missing: &&Missing| missing.reason == why && now - missing.last < LATELY;
+        if let Some(missing) = missing.iter().find(lately) {
             let (says, action) = if offline {
                 (
                     "is not in the cache",
-                    "let it in once: packages.offline = false and one installation; all that is missing: provisioner packages missing",
+                    "let it in once: packages.offline = false and one installation; all that is missing: provisioner \
+                     packages missing",
                 )
             } else {
                 (
@@ -232,7 +227,7 @@ pub fn is_wanted(config: &Config) -> bool {
     config.packages.cache == Cache::Here && !sources::of(config).is_empty()
 }
 
-fn told(missing: &Missing, sources: &[Source], offline: bool) -> MissingPackage {
+fn told(missing: &Missing, sources: &[Source]) -> MissingPackage {
     let profiles = sources
         .iter()
         .filter(|source| source.holds(missing))
@@ -242,7 +237,7 @@ fn told(missing: &Missing, sources: &[Source], offline: bool) -> MissingPackage 
         profiles: profiles.cloned().collect(),
         why: match missing.reason {
             Reason::Absent => "the source does not have it",
-            Reason::Unreachable if offline => "not in the cache, and packages.offline keeps it from asking",
+            Reason::NotKept => "not in the cache, and packages.offline kept it from asking",
             Reason::Unreachable => "the source did not answer",
         }
         .into(),

@@ -92,7 +92,7 @@ fn offline_nobody_is_asked_and_what_is_lacking_is_listed() {
     market.start_cache().unwrap();
     market.installs(2).unwrap();
     let (status, said) = market.fetch(&market.url("/dists/testing/Release"), &[]).unwrap();
-    assert_eq!(status, 504);
+    assert_eq!(status, 410);
     assert!(String::from_utf8_lossy(&said).contains("packages.offline"));
     assert_eq!(market.sent().unwrap(), sent, "the source was asked");
     let report = report(&mut market).unwrap();

@@ -60,6 +60,7 @@ struct File<'a> {
     piece: u64,
     upstream: &'static str,
     missing: &'a str,
+    missing_status: u16,
 }
 
 /// nginx's configuration.
@@ -102,6 +103,11 @@ pub fn render(config: &Config, facts: &Facts) -> Result<String> {
             "http://nobody$request_uri"
         } else {
             "$origin$request_uri"
+        },
+        missing_status: if wishes.offline {
+            wanted::NOT_KEPT
+        } else {
+            wanted::NO_ANSWER
         },
         missing: if wishes.offline {
             "not in the package cache, which asks nobody else (packages.offline)"

@@ -11,6 +11,10 @@ use std::path::Path;
 
 /// How the cache writes a line, in nginx's words.
 pub const FORMAT: &str = "$msec $status $remote_addr $http_host $request_uri";
+/// What is answered while nobody is asked: an installer that hears it does not try again for minutes.
+pub const NOT_KEPT: u16 = 410;
+/// What is answered when the source does not: an installer that hears it tries again.
+pub const NO_ANSWER: u16 = 504;
 /// Bytes of the end that are read: some ten thousand lines.
 const READ: u64 = 1 << 20;
 /// What nobody has wanted for so long (milliseconds) is wanted no more.
@@ -42,7 +46,9 @@ pub struct Missing {
 pub enum Reason {
     /// Its source says that there is no such file.
     Absent,
-    /// Its source could not be asked, and it is not kept.
+    /// It is not kept, and its source was not to be asked.
+    NotKept,
+    /// It is not kept, and its source did not answer.
     Unreachable,
 }
 
@@ -90,9 +96,10 @@ fn line(text: &str) -> Option<Missing> {
     let (seconds, milliseconds) = words.next()?.split_once('.')?;
     let seconds: u32 = seconds.parse().ok()?;
     let milliseconds: u16 = milliseconds.parse().ok()?;
-    let reason = match words.next()? {
-        "404" | "410" => Reason::Absent,
-        "500" | "502" | "503" | "504" => Reason::Unreachable,
+    let reason = match words.next()?.parse::<u16>().ok()? {
+        404 => Reason::Absent,
+        NOT_KEPT => Reason::NotKept,
+        500 | 502 | 503 | NO_ANSWER => Reason::Unreachable,
         _ => return None,
     };
     let [asked_by, host, path] = [words.next()?, words.next()?, words.next()?];
