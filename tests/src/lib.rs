@@ -8,6 +8,7 @@
 pub mod artifacts;
 pub mod bench;
 pub mod demo;
+pub mod fake_installer;
 pub mod folder;
 pub mod http;
 pub mod installer;

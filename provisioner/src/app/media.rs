@@ -90,67 +90,47 @@ impl App {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use provisioner_api::{Event, Life, Verified};
+    use provisioner_api::Verified;
 
-    use crate::app::tests::{Lab, MAC, NOW, WITH_RULE};
+    use crate::app::tests::Lab;
 
     use super::*;
 
     const PROFILE: &str = "[profiles.compute]\ninstaller = \"debian-12\"\n\
         [profiles.compute.system]\nmirror = \"http://deb.example.org/debian\"\n";
 
-    /// Takes a medium in; its id.
-    fn take(lab: &Lab, os: &str, build: &str, now: i64) -> String {
-        let folder = tempfile::tempdir().unwrap();
-        for file in ["linux", "initrd.gz"] {
-            std::fs::write(folder.path().join(file), format!("{file} of {os} {build}")).unwrap();
-        }
-        let arrival = MediumImport {
-            folder: folder.path().to_str().unwrap().into(),
-            os: os.into(),
-            release: build.into(),
-            source: "netboot.tar.gz".into(),
-            verified: Verified::Checksum,
-        };
-        let medium = lab.app.import_medium(&arrival, "operator", now, &mut |_, _| {});
-        medium.unwrap().id.clone()
-    }
-
-    fn needed(lab: &Lab, id: &str) -> Vec<String> {
-        let all = lab.app.list_media();
-        all.into_iter().find(|medium| medium.id == id).unwrap().used_by
-    }
-
     #[test]
     fn what_a_profile_installs_from_is_not_removed_and_what_came_before_it_is() {
         let lab = Lab::new(PROFILE);
-        let old = take(&lab, "debian-12", "1", 1);
-        let other = take(&lab, "debian-13", "1", 2);
-        let new = take(&lab, "debian-12", "2", 3);
-        assert_eq!(needed(&lab, &new), ["profile compute"]);
-        assert!(needed(&lab, &old).is_empty() && needed(&lab, &other).is_empty());
-        let all = [old, other, new.clone()];
+        let take = |os: &str, build: &str, now: i64| {
+            let folder = tempfile::tempdir().unwrap();
+            for file in ["linux", "initrd.gz"] {
+                std::fs::write(folder.path().join(file), format!("{file} of {os} {build}")).unwrap();
+            }
+            let arrival = MediumImport {
+                folder: folder.path().to_str().unwrap().into(),
+                os: os.into(),
+                release: build.into(),
+                source: "netboot.tar.gz".into(),
+                verified: Verified::Checksum,
+            };
+            let medium = lab.app.import_medium(&arrival, "operator", now, &mut |_, _| {});
+            medium.unwrap().id.clone()
+        };
+        let (old, other, new) = (
+            take("debian-12", "1", 1),
+            take("debian-13", "1", 2),
+            take("debian-12", "2", 3),
+        );
+        let needed = |id: &str| {
+            let all = lab.app.list_media();
+            all.into_iter().find(|medium| medium.id == id).unwrap().used_by
+        };
+        assert_eq!(needed(&new), ["profile compute"]);
+        assert!(needed(&old).is_empty() && needed(&other).is_empty());
+        let all = [old.clone(), other.clone(), new.clone()];
         let removed = lab.app.prune_media(&all, "operator", 4).unwrap();
         assert_eq!(removed.len(), 2);
         assert_eq!(lab.app.list_media()[0].id, new);
-    }
-
-    #[test]
-    fn what_a_machine_is_being_installed_from_is_not_removed_when_a_newer_one_came() {
-        let lab = Lab::new(&format!("{PROFILE}{WITH_RULE}"));
-        let old = take(&lab, "debian-12", "1", 1);
-        let caller = lab.register("k1", MAC, "ram-1", Life::Ram, NOW);
-        lab.say(&caller, "ram-1", 1, Event::Checked { findings: vec![] }, NOW);
-        lab.say(&caller, "ram-1", 2, Event::Wiped { discarded: true }, NOW);
-        take(&lab, "debian-12", "2", 2);
-        assert_eq!(needed(&lab, &old), ["node node-001"]);
-        let ids = [old];
-        assert!(lab.app.prune_media(&ids, "operator", 3).unwrap().is_empty());
-        let installation = lab.app.registry.installation(&caller.node).unwrap().unwrap();
-        let from = "192.0.2.50".parse().unwrap();
-        for word in ["pre", "done"] {
-            lab.app.installer_tells(&installation.token, word, from, NOW).unwrap();
-        }
-        assert_eq!(lab.app.prune_media(&ids, "operator", 4).unwrap().len(), 1);
     }
 }

@@ -10,6 +10,7 @@ mod beside;
 mod boot_stick;
 mod bridge;
 mod firmware;
+mod installers;
 mod journey_bios;
 mod journey_uefi;
 mod power_cuts;
