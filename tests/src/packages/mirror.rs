@@ -83,6 +83,7 @@ impl Mirror {
         ]);
         command.args(["--bind-interfaces", "--log-facility=/dev/null"]);
         command.arg(format!("--listen-address={here}"));
+        command.arg(format!("--local=/{}/", self.url.host()));
         command.arg(format!("--address=/{}/{here}", self.url.host()));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let names = wire.space().spawn(&mut command);

@@ -9,6 +9,7 @@ mod bad_machines;
 mod beside;
 mod boot_stick;
 mod bridge;
+mod debian_installer;
 mod firmware;
 mod installers;
 mod journey_bios;
