@@ -45,7 +45,12 @@ impl Artifacts {
         self.built("node", "manifest.json")
     }
 
-    /// The public half of the key that signed both.
+    /// The folder of the node image for the role `plain`.
+    pub fn plain_image(&self) -> Result<PathBuf> {
+        self.built("plain", "manifest.json")
+    }
+
+    /// The public half of the key that signed them.
     pub fn public_key(&self) -> Result<PathBuf> {
         self.built("keys", "signing.pub")
             .map(|folder| folder.join("signing.pub"))

@@ -14,6 +14,7 @@ mod firmware;
 mod installers;
 mod journey_bios;
 mod journey_uefi;
+mod plain;
 mod power_cuts;
 mod secure_boot;
 mod service;
