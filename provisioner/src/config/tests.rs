@@ -122,7 +122,7 @@ fn a_mistake_is_named_with_its_option() {
 
 #[test]
 fn what_an_installer_cannot_do_is_named_with_its_field() {
-    const MIRROR: &str = "mirror = \"http://deb.debian.org/debian\"";
+    const MIRROR: &str = "mirror = \"http://mirror.example.org/debian\"";
     let refused = |profile: &str, system: &str, words: &[&str]| {
         let text = format!("[profiles.a]\n{profile}\n[profiles.a.system]\n{system}\n");
         let error = format!("{:#}", parse(&text).unwrap_err());
@@ -132,7 +132,7 @@ fn what_an_installer_cannot_do_is_named_with_its_field() {
     };
     let debian = "installer = \"debian-13\"";
     assert!(parse(&format!("[profiles.a]\n{debian}\n[profiles.a.system]\n{MIRROR}")).is_ok());
-    refused(debian, "", &["profiles.a.system.mirror", "deb.debian.org"]);
+    refused(debian, "", &["profiles.a.system.mirror", "mirror.example.org"]);
     refused(
         "installer = \"beos-5\"",
         MIRROR,

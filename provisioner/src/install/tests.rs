@@ -11,7 +11,7 @@ const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGxlYW5lcg8Zk0pB3lVdXo9sP
 fn profile(profile: &str, system: &str) -> Profile {
     let text = format!(
         "[profiles.a]\ninstaller = \"debian-13\"\n{profile}\n[profiles.a.system]\n\
-         mirror = \"http://deb.debian.org/debian\"\n{system}\n"
+         mirror = \"http://mirror.example.org/debian\"\n{system}\n"
     );
     Config::parse(&text, Path::new("/etc/gleaner")).unwrap().profiles["a"].clone()
 }

@@ -15,7 +15,7 @@ use crate::monitor;
 const FROM: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 50));
 const HOUR: i64 = 3_600_000;
 const PROFILE: &str = "[profiles.compute]\ninstaller = \"debian-13\"\n[profiles.compute.system]\n\
-                       mirror = \"http://deb.debian.org/debian\"\n";
+                       mirror = \"http://mirror.example.org/debian\"\n";
 
 /// A server that approves every machine for an installer.
 fn lab() -> Lab {

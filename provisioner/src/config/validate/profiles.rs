@@ -145,7 +145,7 @@ fn installer(option: &dyn Fn(&str) -> String, os: &str, written: &written::Profi
         os,
         mirror: system.mirror.with_context(|| {
             format!(
-                "{}: name the mirror that packages come from, such as \"http://deb.debian.org/debian\"",
+                "{}: name the mirror that packages come from, such as \"http://mirror.example.org/debian\"",
                 option("system.mirror")
             )
         })?,
