@@ -2,8 +2,8 @@
 //! The lease log: what was promised to clients, durable before they hear it.
 //!
 //! One line a promise, appended; the last one for an address counts. The file is made anew at start and when it has
-//! grown, and is longer than its text: room that is there already costs no journal write a promise, and a disk
-//! that fills up does not stop the next thousands of them. A line that was cut by a power failure is not whole
+//! grown, and is longer than its text by zeros: room that was written already costs the file system's journal nothing a
+//! promise, and a disk that fills up does not stop the next thousands of them. A line that was cut by a power failure is not whole
 //! (each ends with a checksum) and is forgotten, as is right: its client never heard of it.
 
 use std::collections::BTreeMap;
@@ -14,7 +14,6 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use nix::fcntl::posix_fallocate;
 use pxe::Mac;
 use pxe::lease::Lease;
 
@@ -108,7 +107,7 @@ impl Log {
     fn write(&mut self) -> io::Result<()> {
         let after = self.end + self.unsaved.len() as u64;
         if after > self.room {
-            self.room = make_room(&self.file, after)?;
+            self.room = make_room(&self.file, self.room, after)?;
         }
         self.file.write_all_at(&self.unsaved, self.end)?;
         self.file.sync_data()?;
@@ -172,7 +171,7 @@ fn write_new(path: &Path, new: &Path, leases: &BTreeMap<Ipv4Addr, Lease>) -> io:
         .mode(0o640)
         .open(new)?;
     let end = text.len() as u64;
-    let room = make_room(&file, end)?;
+    let room = make_room(&file, end, end)?;
     file.write_all_at(text.as_bytes(), 0)?;
     file.sync_all()?;
     fs::rename(new, path)?;
@@ -182,11 +181,12 @@ fn write_new(path: &Path, new: &Path, leases: &BTreeMap<Ipv4Addr, Lease>) -> io:
     Ok((file, end, room))
 }
 
-/// Extends the file by zeros beyond `end`; says how far.
-fn make_room(file: &File, end: u64) -> io::Result<u64> {
+/// Extends the file, which is `long` by now, by zeros beyond `end`; says how far. Room that is only set aside
+/// (`fallocate`) would be changed into written room, and that noted in the journal, with every promise.
+fn make_room(file: &File, long: u64, end: u64) -> io::Result<u64> {
     let room = (end / ROOM + 1) * ROOM;
-    let length = i64::try_from(room).map_err(io::Error::other)?;
-    posix_fallocate(file, 0, length)?;
+    let zeros = usize::try_from(room - long).map_err(io::Error::other)?;
+    file.write_all_at(&vec![0; zeros], long)?;
     file.sync_all()?;
     Ok(room)
 }

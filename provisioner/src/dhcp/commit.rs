@@ -25,8 +25,8 @@ use crate::network::{Notice, Sightings};
 /// clients ask again.
 const QUEUE: usize = 64;
 /// Time between two writes at least. A lone client never waits for it; of a crowd it puts a dozen promises into each
-/// write, which costs the processor more than answering does, for a millisecond that no client notices.
-const PACE: Duration = Duration::from_millis(1);
+/// write, which costs the processor more than answering does, for half a millisecond that no client notices.
+const PACE: Duration = Duration::from_micros(500);
 /// Seconds for which the log keeps an address beyond what its client was told. A machine that boots asks for its
 /// address three times in a minute, so that two of three promises cost no write. After a restart of the server an address
 /// that nobody uses any more is free that much later.
