@@ -25,9 +25,9 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Bytes that one stand-in stands for at most: some milliseconds of gigabit Ethernet, and what is made sure to be in
-/// memory before it is sent.
-const PIECE: usize = 1 << 20;
+/// Bytes that one stand-in stands for at most: some milliseconds of a fast card, and what is made sure to be in memory
+/// before it is sent.
+const PIECE: usize = 4 << 20;
 /// What stand-ins are slices of. Nobody reads it, so that it takes no memory.
 static STAND_IN: [u8; PIECE] = [0; PIECE];
 
