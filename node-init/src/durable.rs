@@ -17,24 +17,31 @@ pub fn read(root: &Path, path: &str) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Replaces a file. On return it survives a power cut.
+/// Replaces a file, with its owner. On return it survives a power cut.
 pub fn put(root: &Path, file: &CapsuleEntry) -> io::Result<()> {
     let path = root.join(&file.path);
+    make_folders(root, path.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
+    replace(&path, file.mode, Some((file.uid, file.gid)), &file.content)
+}
+
+/// Replaces a file in a folder that is there. On return it survives a power cut.
+pub fn replace(path: &Path, mode: u32, owner: Option<(u32, u32)>, content: &[u8]) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    make_folders(root, folder)?;
     // In the same folder, so that a rename puts it in place; of an earlier try there may be one.
-    let fresh = beside(&path)?;
+    let fresh = beside(path)?;
     remove_if_there(&fresh)?;
     let mut created = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(&fresh)?;
-    created.write_all(&file.content)?;
-    chown(&fresh, Some(file.uid), Some(file.gid))?;
-    created.set_permissions(fs::Permissions::from_mode(file.mode))?;
+    created.write_all(content)?;
+    if let Some((user, group)) = owner {
+        chown(&fresh, Some(user), Some(group))?;
+    }
+    created.set_permissions(fs::Permissions::from_mode(mode))?;
     created.sync_all()?;
-    fs::rename(&fresh, &path)?;
+    fs::rename(&fresh, path)?;
     sync(folder)
 }
 
@@ -62,6 +69,7 @@ fn make_folders(root: &Path, folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Its ending keeps those from reading it who read a whole folder, as networkd does.
 fn beside(path: &Path) -> io::Result<PathBuf> {
     let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
     name.push(".node-init-new");

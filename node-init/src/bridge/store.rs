@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Files that are there whole or not at all, also after a power cut.
+//! Where a change of the network keeps what it must not lose.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
+
+use crate::durable;
 
 /// Where a change keeps its files. Paths are relative to the root of the system.
 pub trait Store {
@@ -46,26 +47,13 @@ impl Store for Disk {
 
     fn write(&self, path: &str, text: &str) -> io::Result<()> {
         let path = self.root.join(path);
-        let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-        fs::create_dir_all(folder)?;
-        // The suffix keeps networkd from reading it.
-        let fresh = path.with_added_extension("new");
-        let mut file = File::create(&fresh)?;
+        fs::create_dir_all(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
         // networkd reads its files as its own user; nothing written here is secret.
-        file.set_permissions(fs::Permissions::from_mode(0o644))?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&fresh, &path)?;
-        File::open(folder)?.sync_all()
+        durable::replace(&path, 0o644, None, text.as_bytes())
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {
-        let path = self.root.join(path);
-        match fs::remove_file(&path) {
-            Ok(()) => File::open(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?.sync_all(),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(e) => Err(e),
-        }
+        durable::remove(&self.root, path)
     }
 
     fn lock(&self) -> io::Result<Option<Flock<File>>> {
