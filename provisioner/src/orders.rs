@@ -171,6 +171,7 @@ fn install(name: &str, plan: &Plan, image: &Image, site: &Site<'_>) -> Order {
         ssh_keys: profile.ssh_keys.clone(),
         kernel_args: profile.kernel_args.clone(),
         timezone: profile.timezone.clone(),
+        seed: None,
     }))
 }
 

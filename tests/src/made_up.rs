@@ -191,6 +191,7 @@ pub fn image(place: &Path, version: &str, size: usize, signature: &Signature) ->
         chunks,
         packages: Vec::new(),
         role: "libvirt".into(),
+        cloud_init: false,
     };
     fs::write(folder.join("chunks"), data).context("writing chunks")?;
     signature.write(&folder, "manifest.json", &manifest)?;

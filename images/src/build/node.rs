@@ -288,6 +288,7 @@ fn manifest(recipe: &Node, plan: &Plan, base: &Tree, cut: Cut) -> Result<Manifes
         chunks: cut.chunks,
         packages: base.packages()?,
         role: recipe.role.clone(),
+        cloud_init: false,
     };
     manifest.validate().context("checking the manifest")?;
     Ok(manifest)

@@ -245,6 +245,7 @@ mod tests {
             ssh_keys: vec!["ssh-ed25519 AAAA admin".into()],
             kernel_args: "console=ttyS0,115200".into(),
             timezone: "Europe/Vienna".into(),
+            seed: None,
         }
     }
 

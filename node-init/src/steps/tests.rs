@@ -117,6 +117,7 @@ fn order(host: &FakeHost, url: String, trusted: &str) -> Install {
         ssh_keys: Vec::new(),
         kernel_args: String::new(),
         timezone: "UTC".into(),
+        seed: None,
     }
 }
 

@@ -188,6 +188,7 @@ fn build() -> Image {
         chunks: list,
         packages: Vec::new(),
         role: "libvirt".into(),
+        cloud_init: false,
     };
     assert_eq!(manifest.validate(), Ok(()));
     Image { raw, manifest, chunks }

@@ -45,6 +45,10 @@ pub struct Manifest {
     /// What its nodes serve as. Every image from before there were roles is for libvirt.
     #[serde(default = "libvirt", skip_serializing_if = "is_libvirt")]
     pub role: String,
+    /// Made by somebody else, and set up by the cloud-init in it: it is written together with a [`crate::Seed`], and
+    /// no file system of it is ever touched.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cloud_init: bool,
 }
 
 fn libvirt() -> String {
@@ -98,6 +102,8 @@ pub enum PartitionRole {
     Esp,
     /// The root file system, ext4, last on the disk so that it can grow.
     Root,
+    /// Whatever the maker of an image for cloud-init has put there.
+    Other,
 }
 
 /// Why a manifest is not one that may be written to a disk.
@@ -115,7 +121,8 @@ pub enum ManifestError {
     /// A chunk that lies outside the disk or the data, is not in rising order, or has a malformed hash.
     #[error("chunk {0} is malformed or out of place")]
     Chunk(u64),
-    /// A partition that lies outside the disk, overlaps another, or a root partition that is not the last.
+    /// A partition that lies outside the disk, overlaps another, a root partition that is not the last, or one that
+    /// does not belong into an image of this kind.
     #[error("partition {0} is malformed or out of place")]
     Partition(u32),
 }
@@ -174,7 +181,13 @@ impl Manifest {
             let inside = partition.start >= free_from && end.is_some_and(|end| end <= self.disk_size);
             let root_is_last = partition.role != PartitionRole::Root || last;
             let numbered = (1..=128).contains(&partition.number) && !numbers.contains(&partition.number);
-            if !(inside && root_is_last && numbered && partition.size > 0) {
+            // What grows an image for cloud-init is in the image; what is unknown in one of ours is a mistake.
+            let of_this_kind = match partition.role {
+                PartitionRole::Root => !self.cloud_init,
+                PartitionRole::Other => self.cloud_init,
+                PartitionRole::BiosBoot | PartitionRole::Esp => true,
+            };
+            if !(inside && root_is_last && numbered && of_this_kind && partition.size > 0) {
                 return Err(ManifestError::Partition(partition.number));
             }
             free_from = end.unwrap_or(u64::MAX);
@@ -223,12 +236,21 @@ mod tests {
             chunks: vec![chunk(0, 0), chunk(9, 100)],
             packages: Vec::new(),
             role: "libvirt".into(),
+            cloud_init: false,
         }
     }
 
     #[test]
     fn a_well_formed_manifest_is_accepted() {
         assert_eq!(manifest().validate(), Ok(()));
+    }
+
+    #[test]
+    fn an_image_for_cloud_init_says_so_and_its_root_is_not_ours() {
+        let mut theirs = manifest();
+        theirs.cloud_init = true;
+        theirs.partitions[0].role = PartitionRole::Other;
+        assert_eq!(theirs.validate(), Ok(()));
     }
 
     #[test]
@@ -253,5 +275,7 @@ mod tests {
         refused(|m| m.partitions[0].size = 64 * CHUNK_SIZE);
         refused(|m| m.partitions[0].number = 0);
         refused(|m| m.partitions.push(m.partitions[0].clone()));
+        refused(|m| m.partitions[0].role = PartitionRole::Other);
+        refused(|m| m.cloud_init = true);
     }
 }

@@ -19,6 +19,7 @@ mod packages;
 mod problem;
 mod ram;
 mod report;
+mod seed;
 mod template;
 
 pub use capsule::{Capsule, CapsuleFile};
@@ -43,6 +44,7 @@ pub use packages::{MissingPackage, PackageSource, PackagesReport};
 pub use problem::{PROBLEM_JSON, Problem};
 pub use ram::{RamFile, RamManifest, RamManifestError};
 pub use report::{Check, ComputeReport, Hypervisor, NetworkReport, StoragePool};
+pub use seed::{SEED_LABEL, SEED_LIMIT, SEED_SIZE, Seed, SeedError, SeedFile};
 pub use template::{TemplateAnswer, TemplateEntry, TemplateList, TemplateTrial};
 
 /// Version of the HTTP API; the first path element after `/api`.

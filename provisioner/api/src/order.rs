@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Seed;
+
 /// The current order and its revision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -101,6 +103,10 @@ pub struct Install {
     pub kernel_args: String,
     /// Time zone, `Europe/Vienna`.
     pub timezone: String,
+    /// What the cloud-init of an image for cloud-init obeys; such an image needs one, no other image takes one. What the
+    /// node is called, its keys and its time are then in there, and nowhere else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<Seed>,
 }
 
 /// Where an installed node asks for names.

@@ -105,6 +105,7 @@ impl Lab {
             chunks,
             packages: vec!["libc6=2.41".into()],
             role: "libvirt".into(),
+            cloud_init: false,
         };
         let folder = self.folder.path().join(format!("built-{version}-{created}"));
         fs::create_dir(&folder).unwrap();
