@@ -31,11 +31,11 @@ STATIC := $(TARGET)/x86_64-unknown-linux-gnu/node/node-init
 DYNAMIC := $(TARGET)/node/node-init
 
 # Debian's packages, by what needs them. Python runs the programs that judge answer files; bsdtar (libarchive-tools) and
-# gpgv open and check the media of installers.
+# gpgv open and check the media of installers; sgdisk (gdisk) and fsck.fat (dosfstools) judge what is put on disks.
 PACKAGES := gcc libc6-dev pkg-config libvirt-dev \
 	mmdebstrap debian-archive-keyring ca-certificates uidmap \
 	qemu-system-x86 ovmf iproute2 dnsmasq-base nftables curl zstd openssh-client \
-	python3 python3-pip libarchive-tools gpgv
+	python3 python3-pip libarchive-tools gpgv gdisk dosfstools
 
 .PHONY: help demo test test-long bench build image-builder programs node-init prepare images plain-image boot-stick lint deps install-packages install
 

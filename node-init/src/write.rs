@@ -8,7 +8,8 @@
 //! 3. `decompress` – into 4 MiB of memory and not a byte more;
 //!
 //! and one pen writes them in order, past the page cache, zeros where the image has holes. The first MiB stays in
-//! memory until [`finish`] puts it down: everything but the boot sector, then the table's copy, then the boot sector.
+//! memory until [`finish`] puts it down: the seed of an image for cloud-init, everything but the boot sector, then the
+//! table's copy, then the boot sector.
 
 mod decompress;
 #[cfg(test)]
@@ -17,6 +18,7 @@ pub mod fetch;
 pub mod layout;
 pub mod manifest;
 mod pipeline;
+pub mod seed;
 mod verify;
 
 use provisioner_api::{FIRST_MIB, FailCause, Manifest};
@@ -67,6 +69,9 @@ pub enum Trouble {
     /// The image cannot be laid out on this disk.
     #[error("{0}")]
     Layout(String),
+    /// What cloud-init shall obey cannot be put beside the image.
+    #[error("{0}")]
+    Seed(String),
 }
 
 impl Trouble {
@@ -81,6 +86,10 @@ impl Trouble {
             Self::TooSmall { need, have } => FailCause::DiskTooSmall { disk, need, have },
             Self::Layout(detail) => FailCause::SetUp {
                 step: "partition table".into(),
+                detail,
+            },
+            Self::Seed(detail) => FailCause::SetUp {
+                step: "seed for cloud-init".into(),
                 detail,
             },
         }
@@ -111,6 +120,7 @@ pub fn body(
         });
     }
     layout::fits_sectors(disk.sector())?;
+    layout::has_room(manifest, disk.size())?;
     clear_ends(disk)?;
     let mut first = Aligned::zeroed(FIRST);
     pipeline::run(disk, manifest, source, &mut first, meter)?;
@@ -118,15 +128,27 @@ pub fn body(
     Ok(FirstMib(first))
 }
 
-/// Puts down the first MiB, its partition table fitted to this disk. When this returns, the disk boots.
-pub fn finish(
-    disk: &dyn BlockDevice,
-    manifest: &Manifest,
-    root_size: Option<u64>,
-    first: FirstMib,
-) -> Result<(), Trouble> {
+/// What an image becomes on one disk.
+#[derive(Clone, Copy, Debug)]
+pub enum Fitted<'a> {
+    /// One of ours: its root partition has this many bytes, or the rest of the disk.
+    Root(Option<u64>),
+    /// One for cloud-init, which grows its root by itself, up to the partition with these bytes.
+    Seed(&'a [u8]),
+}
+
+/// Puts down the seed, where there is one, and the first MiB, its partition table fitted to this disk. When this
+/// returns, the disk boots.
+pub fn finish(disk: &dyn BlockDevice, manifest: &Manifest, fitted: Fitted<'_>, first: FirstMib) -> Result<(), Trouble> {
     let FirstMib(mut first) = first;
-    let Layout { backup, backup_at } = layout::fit(&mut first, manifest, disk.size(), root_size)?;
+    let Layout {
+        backup,
+        backup_at,
+        seed_at,
+    } = layout::fit(&mut first, manifest, disk.size(), fitted)?;
+    if let Fitted::Seed(seed) = fitted {
+        put(disk, seed, seed_at)?;
+    }
     let sector = usize::try_from(layout::SECTOR).unwrap_or(FIRST);
     put(disk, &first[sector..], layout::SECTOR)?;
     put(disk, &backup, backup_at)?;

@@ -12,7 +12,7 @@ use crate::disk;
 use crate::host::Host;
 use crate::key::NodeKey;
 use crate::write::fetch::HttpSource;
-use crate::write::{self, FirstMib, Trouble, manifest};
+use crate::write::{self, FirstMib, Fitted, Trouble, manifest};
 
 /// Bytes of a signature file; minisign's are some 300.
 const LARGEST_SIGNATURE: u64 = 16 * 1024;
@@ -56,16 +56,24 @@ pub fn run(tools: &Tools<'_>, order: &Install, meter: &Meter<'_>) -> Result<Writ
     };
     let source = HttpSource::new(&order.image.url, &waiting);
     let manifest = fetch_manifest(&source, order).map_err(failed)?;
+    let seed = seed(order, &manifest).map_err(failed)?;
     let started = Instant::now();
     let first = write_body(host, &name, &manifest, &source, meter).map_err(failed)?;
     let time = started.elapsed();
 
     meter.progress(Stage::SettingUp, 0, format!("setting {} up", order.name));
-    let capsule = capsule(tools, meter).map_err(|e| set_up_failed("fetching the identity capsule", &e.to_string()))?;
-    set_up(tools, order, &manifest, capsule.as_ref(), &name)?;
+    let fitted = if let Some(seed) = &seed {
+        // The image's own cloud-init sets it up, and what is kept of the node is put back when it joins.
+        Fitted::Seed(seed)
+    } else {
+        let capsule =
+            capsule(tools, meter).map_err(|e| set_up_failed("fetching the identity capsule", &e.to_string()))?;
+        set_up(tools, order, &manifest, capsule.as_ref(), &name)?;
+        Fitted::Root(order.root_size)
+    };
     meter.progress(Stage::SettingUp, 800, "making the disk bootable".into());
     let device = host.open_disk(&name).map_err(|e| failed(disk_trouble(&e)))?;
-    write::finish(&*device, &manifest, order.root_size, first).map_err(failed)?;
+    write::finish(&*device, &manifest, fitted, first).map_err(failed)?;
     meter.progress(Stage::SettingUp, 1000, format!("{} is on the disk", order.name));
     Ok(Written {
         bytes: manifest.disk_size,
@@ -77,6 +85,22 @@ fn fetch_manifest(source: &HttpSource<'_>, order: &Install) -> Result<Manifest, 
     let bytes = source.file("manifest.json", manifest::LARGEST)?;
     let signature = source.file("manifest.json.minisig", LARGEST_SIGNATURE)?;
     manifest::open(&bytes, &String::from_utf8_lossy(&signature), &order.image)
+}
+
+/// The bytes of the seed, for an image that wants one. Neither half of that is anything without the other.
+fn seed(order: &Install, manifest: &Manifest) -> Result<Option<Vec<u8>>, Trouble> {
+    match (&order.seed, manifest.cloud_init) {
+        (Some(seed), true) => write::seed::volume(seed).map(Some),
+        (None, false) => Ok(None),
+        (None, true) => Err(Trouble::Seed(
+            "the image is one for cloud-init, and the order says nothing that cloud-init could obey; its profile needs an \
+             installer such as cloud-debian"
+                .into(),
+        )),
+        (Some(_), false) => Err(Trouble::Seed(
+            "the order is for cloud-init, and the image is not; give the profile an image made by `images build cloud`".into(),
+        )),
+    }
 }
 
 fn write_body(

@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use blake2::{Blake2b512, Digest};
 use ed25519_dalek::{Signer, SigningKey};
-use provisioner_api::{FailCause, ImageRef, Install, RebootInto};
+use provisioner_api::{FailCause, ImageRef, Install, RebootInto, Seed, SeedFile};
 
 use super::report::Reporter;
 use super::{check, clock, install, reboot, wipe};
@@ -22,7 +22,7 @@ use crate::client::tests::{client_of, controller};
 use crate::host::fake::FakeHost;
 use crate::key::NodeKey;
 use crate::screen::Screen;
-use crate::write::fakes::{FakeDisk, Image, MIB, image};
+use crate::write::fakes::{FakeDisk, Image, MIB, cloud_image, image};
 
 const NO_CAPSULE: &str = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
 const STORED: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
@@ -123,6 +123,16 @@ fn order(host: &FakeHost, url: String, trusted: &str) -> Install {
 
 /// Carries out an order to install `image` on `host`.
 fn install_on(host: &FakeHost, image: Image, trusted_seed: u8) -> Result<install::Written, FailCause> {
+    install_with(host, image, trusted_seed, None)
+}
+
+/// The same with what cloud-init shall obey.
+fn install_with(
+    host: &FakeHost,
+    image: Image,
+    trusted_seed: u8,
+    seed: Option<Seed>,
+) -> Result<install::Written, FailCause> {
     let (client, node) = connected(NO_CAPSULE);
     let (url, _) = serve(image, 7);
     let (_, trusted) = sign(b"", trusted_seed);
@@ -134,7 +144,11 @@ fn install_on(host: &FakeHost, image: Image, trusted_seed: u8) -> Result<install
         key: &node,
         mac: "52:54:00:77:00:01",
     };
-    reporter.with_progress(|meter| install::run(&tools, &order(host, url, &trusted), meter))
+    let order = Install {
+        seed,
+        ..order(host, url, &trusted)
+    };
+    reporter.with_progress(|meter| install::run(&tools, &order, meter))
 }
 
 #[test]
@@ -148,6 +162,43 @@ fn an_order_to_install_ends_with_a_disk_that_boots_and_a_system_that_knows_its_n
     let hostname = std::fs::read_to_string(host.target.path().join("etc/hostname")).unwrap();
     assert_eq!(hostname, "node-7f3a\n");
     assert!(host.target.path().join("var/lib/node-init/node.key").exists());
+}
+
+fn seed() -> Seed {
+    let file = |name: &str| SeedFile {
+        name: name.into(),
+        content: format!("this is {name}"),
+    };
+    Seed {
+        files: ["user-data", "meta-data"].map(file).into(),
+    }
+}
+
+#[test]
+fn an_image_for_cloud_init_gets_its_seed_and_no_file_of_ours() {
+    let host = FakeHost::with(FakeDisk::new(20 * MIB, 0xEE));
+    install_with(&host, cloud_image(), 7, Some(seed())).unwrap();
+    let disk = host.device.content();
+    assert_eq!(disk[510..512], [0x55, 0xAA]);
+    let words = b"this is user-data";
+    assert!(disk.windows(words.len()).any(|place| place == words));
+    assert_eq!(std::fs::read_dir(host.target.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn an_image_and_an_order_of_different_kinds_are_told_so_before_the_disk_is_touched() {
+    for (image, seed, word) in [
+        (cloud_image(), None, "cloud-debian"),
+        (image(), Some(seed()), "images build cloud"),
+        (cloud_image(), Some(Seed::default()), "lacks the file user-data"),
+    ] {
+        let host = FakeHost::with(FakeDisk::new(20 * MIB, 0xEE));
+        let Err(cause) = install_with(&host, image, 7, seed) else {
+            panic!("{word}")
+        };
+        assert!(cause.to_string().contains(word), "{cause}");
+        assert!(host.device.content().iter().all(|byte| *byte == 0xEE));
+    }
 }
 
 #[test]

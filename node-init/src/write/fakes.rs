@@ -124,6 +124,15 @@ pub(crate) fn image() -> Image {
     IMAGE.get_or_init(build).clone()
 }
 
+/// The same as somebody else's image for cloud-init.
+pub(crate) fn cloud_image() -> Image {
+    let mut image = image();
+    image.manifest.cloud_init = true;
+    image.manifest.partitions[1].role = PartitionRole::Other;
+    assert_eq!(image.manifest.validate(), Ok(()));
+    image
+}
+
 /// 14 MiB with a real GPT by somebody else's code, a root partition from 4 MiB, a hole in the middle.
 fn build() -> Image {
     let mut raw = vec![0_u8; usize::try_from(IMAGE).unwrap()];

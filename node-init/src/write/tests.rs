@@ -1,19 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::io;
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
 use gpt::disk::LogicalBlockSize;
 use proptest::prelude::*;
+use provisioner_api::SEED_SIZE;
 
-use super::fakes::{FakeDisk, IMAGE, Image, MIB, ROOT, image};
+use super::fakes::{FakeDisk, IMAGE, Image, MIB, ROOT, cloud_image, image};
 use super::*;
 
 fn install(disk: &FakeDisk, image: &Image) -> Result<(), Trouble> {
     let first = body(disk, &image.manifest, image, &|_, _| {})?;
-    finish(disk, &image.manifest, None, first)
+    let seed = vec![0x5E; usize::try_from(SEED_SIZE).unwrap()];
+    let fitted = if image.manifest.cloud_init {
+        Fitted::Seed(&seed)
+    } else {
+        Fitted::Root(None)
+    };
+    finish(disk, &image.manifest, fitted, first)
 }
 
 /// Whether any firmware could take it for bootable: a boot sector, or a GPT where one is looked for.
@@ -27,15 +36,21 @@ fn is_complete(disk: &[u8], image: &Image) -> bool {
     body && root_of(disk).is_some()
 }
 
-/// First byte and bytes of the root partition, as crate gpt reads it: both headers must be right.
+/// First byte and bytes of the root partition.
 fn root_of(disk: &[u8]) -> Option<(u64, u64)> {
+    let table = table_of(disk)?;
+    let root = table.get(&2)?;
+    Some((root.first_lba * 512, (root.last_lba - root.first_lba + 1) * 512))
+}
+
+/// All partitions, as crate gpt reads them: both headers must be right.
+fn table_of(disk: &[u8]) -> Option<BTreeMap<u32, gpt::partition::Partition>> {
     let device = io::Cursor::new(disk.to_vec());
     let config = gpt::GptConfig::default()
         .only_valid_headers(true)
         .logical_block_size(LogicalBlockSize::Lb512);
     let table = config.open_from_device(Box::new(device)).ok()?;
-    let root = table.partitions().get(&2)?;
-    Some((root.first_lba * 512, (root.last_lba - root.first_lba + 1) * 512))
+    Some(table.partitions().clone())
 }
 
 #[test]
@@ -58,16 +73,117 @@ fn a_root_partition_has_the_size_that_was_asked_for_but_never_less_than_its_file
     for (asked, got) in [(15 * MIB, 15 * MIB), (MIB, 9 * MIB), (900 * MIB, 19 * MIB)] {
         let disk = FakeDisk::new(24 * MIB, 0);
         let first = body(&disk, &image.manifest, &image, &|_, _| {}).unwrap();
-        finish(&disk, &image.manifest, Some(asked), first).unwrap();
+        finish(&disk, &image.manifest, Fitted::Root(Some(asked)), first).unwrap();
         assert_eq!(root_of(&disk.content()), Some((ROOT, got)), "asked for {asked}");
     }
 }
 
 #[test]
+fn an_image_for_cloud_init_lands_as_it_is_with_its_seed_in_a_partition_more_at_the_end_of_the_disk() {
+    let (image, disk) = (cloud_image(), FakeDisk::new(24 * MIB + 512 * 7, 0xEE));
+    install(&disk, &image).unwrap();
+    let content = disk.content();
+    assert!(is_body_complete(&content, &image));
+    let table = table_of(&content).unwrap();
+    assert_eq!(
+        root_of(&content),
+        Some((ROOT, 9 * MIB)),
+        "growing is cloud-init's affair"
+    );
+    let seed = &table[&3];
+    assert_eq!(
+        (seed.first_lba * 512, seed.last_lba * 512 + 512),
+        (19 * MIB, 23 * MIB),
+        "whole MiB before the table's copy"
+    );
+    assert_eq!(
+        (seed.name.as_str(), &seed.part_type_guid),
+        ("cidata", &gpt::partition_types::BASIC)
+    );
+    assert_eq!(seed.part_guid.to_string(), "67656c6e-6172-8000-8000-636964617461");
+    let place = usize::try_from(19 * MIB).unwrap()..usize::try_from(23 * MIB).unwrap();
+    assert!(content[place].iter().all(|byte| *byte == 0x5E));
+    // What Debian's own tool says of the whole of it; `make deps` installs it.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &content).unwrap();
+    let judged = Command::new("/usr/sbin/sgdisk")
+        .arg("-v")
+        .arg(file.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&judged.stdout);
+    assert!(said.contains("No problems found"), "{said}");
+}
+
+#[test]
+fn a_disk_without_room_for_the_seed_is_left_alone_and_says_what_it_lacks() {
+    let image = cloud_image();
+    for (size, fits) in [
+        (17 * MIB + 33 * 512, true),
+        (17 * MIB + 32 * 512, false),
+        (IMAGE, false),
+    ] {
+        let disk = FakeDisk::new(size, 0xEE);
+        let done = install(&disk, &image);
+        assert_eq!(done.is_ok(), fits, "{size}: {done:?}");
+        if let Err(trouble) = done {
+            assert!(trouble.to_string().contains("a larger disk is needed"), "{trouble}");
+            assert!(disk.content().iter().all(|byte| *byte == 0xEE));
+        }
+    }
+}
+
+/// The first MiB of an image with these partitions of a MiB each, number and name.
+fn table_with(partitions: &[(usize, &str)]) -> Vec<u8> {
+    let mut raw = image().raw[..FIRST].to_vec();
+    raw[1024..1024 + 128 * 128].fill(0);
+    for (place, (number, name)) in partitions.iter().enumerate() {
+        let entry = &mut raw[1024 + (number - 1) * 128..1024 + number * 128];
+        let first = (place as u64 + 1) * 2048;
+        entry[..16].fill(0xAF);
+        entry[32..40].copy_from_slice(&first.to_le_bytes());
+        entry[40..48].copy_from_slice(&(first + 2047).to_le_bytes());
+        for (at, byte) in name.bytes().enumerate() {
+            entry[56 + 2 * at] = byte;
+        }
+    }
+    let entries = layout::crc32(&raw[1024..1024 + 128 * 128]);
+    raw[512 + 88..512 + 92].copy_from_slice(&entries.to_le_bytes());
+    layout::seal(&mut raw[512..1024]);
+    raw
+}
+
+#[test]
+fn a_table_that_is_full_or_has_a_seed_already_is_refused_with_words() {
+    let (seed, manifest) = ([0; 512], cloud_image().manifest);
+    let all: Vec<(usize, &str)> = (1..=128).map(|number| (number, "part")).collect();
+    for (partitions, word) in [
+        (&all[..], "no free entry"),
+        (&[(1, "root"), (7, "CiData")], "CIDATA already"),
+    ] {
+        let mut first = table_with(partitions);
+        let before = first.clone();
+        let Err(Trouble::Seed(said)) = layout::fit(&mut first, &manifest, 1 << 30, Fitted::Seed(&seed)) else {
+            panic!("{word}")
+        };
+        assert!(said.contains(word), "{said}");
+        assert_eq!(first, before);
+    }
+}
+
+#[test]
 fn power_lost_at_any_write_never_leaves_a_half_written_disk_that_boots_and_the_next_try_completes_it() {
-    let image = image();
-    let whole = FakeDisk::new(16 * MIB, 0xEE);
-    install(&whole, &image).unwrap();
+    power_is_lost_at_any_write(&image());
+}
+
+#[test]
+fn the_same_holds_for_an_image_for_cloud_init_which_never_boots_without_its_seed() {
+    power_is_lost_at_any_write(&cloud_image());
+}
+
+fn power_is_lost_at_any_write(image: &Image) {
+    let whole = FakeDisk::new(20 * MIB, 0xEE);
+    install(&whole, image).unwrap();
     let operations = whole.operations.load(Ordering::SeqCst);
     assert!(
         operations > 8,
@@ -80,22 +196,27 @@ fn power_lost_at_any_write_never_leaves_a_half_written_disk_that_boots_and_the_n
             cut,
             ..FakeDisk::holding(before.clone())
         };
-        assert!(install(&disk, &image).is_err());
+        assert!(install(&disk, image).is_err());
         let left = disk.content();
         // The very first operation may not have touched the old system's table yet: that is still whole.
         let untouched = left == before;
         assert!(
-            untouched || cut == 0 || !could_boot(&left) || is_body_complete(&left, &image),
+            untouched || cut == 0 || !could_boot(&left) || is_body_complete(&left, image) && has_its_seed(&left, image),
             "cut at write {cut}"
         );
         let again = FakeDisk::holding(left);
-        install(&again, &image).unwrap();
+        install(&again, image).unwrap();
         assert!(
-            is_complete(&again.content(), &image),
+            is_complete(&again.content(), image),
             "second try after a cut at write {cut}"
         );
         before = again.content();
     }
+}
+
+fn has_its_seed(disk: &[u8], image: &Image) -> bool {
+    let seed = usize::try_from(15 * MIB).unwrap()..usize::try_from(19 * MIB).unwrap();
+    !image.manifest.cloud_init || disk[seed].iter().all(|byte| *byte == 0x5E)
 }
 
 fn is_body_complete(disk: &[u8], image: &Image) -> bool {
@@ -254,22 +375,50 @@ proptest! {
         damage in prop::collection::vec((0_usize..34 * 512, any::<u8>()), 1..6),
         size in 0_u64..1 << 50,
         root_size in prop::option::of(any::<u64>()),
+        seed in any::<bool>(),
     ) {
-        let image = image();
+        let image = if seed { cloud_image() } else { image() };
         let mut first = image.raw[..FIRST].to_vec();
         for (at, byte) in damage {
             first[at] = byte;
         }
-        let _ = layout::fit(&mut first, &image.manifest, size, root_size);
+        let fitted = if seed { Fitted::Seed(&[]) } else { Fitted::Root(root_size) };
+        let _ = layout::has_room(&image.manifest, size);
+        let _ = layout::fit(&mut first, &image.manifest, size, fitted);
     }
 
     #[test]
     fn a_table_fits_any_disk_that_is_large_enough(sectors in IMAGE / 512..1 << 40, root in prop::option::of(any::<u64>())) {
         let image = image();
         let mut first = image.raw[..FIRST].to_vec();
-        let fitted = layout::fit(&mut first, &image.manifest, sectors * 512, root).unwrap();
+        let fitted = layout::fit(&mut first, &image.manifest, sectors * 512, Fitted::Root(root)).unwrap();
         prop_assert_eq!(fitted.backup_at + fitted.backup.len() as u64, sectors * 512);
         let last = u64::from_le_bytes(first[1024 + 128 + 40..1024 + 128 + 48].try_into().unwrap());
         prop_assert!(last * 512 < fitted.backup_at && last * 512 > ROOT);
+    }
+
+    #[test]
+    fn a_seed_lies_behind_all_partitions_of_any_image_on_any_disk_and_changes_none(
+        numbers in prop::collection::btree_set(1_usize..=128, 1..20),
+        spare in 0_u64..1 << 31,
+    ) {
+        let partitions: Vec<(usize, &str)> = numbers.iter().rev().map(|number| (*number, "part")).collect();
+        let end = (numbers.len() as u64 + 1) * MIB;
+        let size = end + SEED_SIZE + MIB + spare * 512;
+        let before = table_with(&partitions);
+        let mut first = before.clone();
+        let mut manifest = cloud_image().manifest;
+        manifest.partitions.clear();
+        let fitted = layout::fit(&mut first, &manifest, size, Fitted::Seed(&[])).unwrap();
+        prop_assert!(fitted.seed_at >= end && fitted.seed_at.is_multiple_of(MIB));
+        prop_assert!(fitted.seed_at + SEED_SIZE <= fitted.backup_at);
+        prop_assert!(fitted.backup_at - fitted.seed_at < SEED_SIZE + MIB, "nothing is lost");
+        prop_assert_eq!(fitted.backup_at + fitted.backup.len() as u64, size);
+        let changed = (0..128).filter(|entry| {
+            let place = 1024 + entry * 128..1024 + (entry + 1) * 128;
+            before[place.clone()] != first[place]
+        });
+        let free = (1..=128).find(|number| !numbers.contains(number)).unwrap();
+        prop_assert_eq!(changed.collect::<Vec<_>>(), [free - 1]);
     }
 }
