@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::network::{self, Devices};
 use crate::site::{Site, Stage};
 use crate::spec::{Format, Layout, Spec, Swap};
-use crate::words::PackageName;
+use crate::words::{PackageName, Url};
 use crate::{Boot, Unsupported, value};
 
 mod agama;
@@ -48,6 +48,19 @@ pub struct Os {
     pub packages: Packages,
     /// How the family's installer calls it, where it installs several.
     pub product: &'static str,
+    /// Where its makers keep security updates.
+    pub security: Security,
+}
+
+/// Where a distribution keeps security updates, seen from the mirror of its packages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Security {
+    /// Among all others: there is no source of them.
+    Updates,
+    /// A source of its own in the same folder.
+    Inside,
+    /// A source of its own in the folder of this name beside the mirror's.
+    Beside(&'static str),
 }
 
 /// What installs packages.
@@ -128,6 +141,19 @@ impl Os {
     pub fn has_installer(&self) -> bool {
         self.family.definition().boot.is_some()
     }
+
+    /// Where the server of a mirror has the security updates, if it is laid out as its distribution's own are.
+    pub fn security_of(&self, mirror: &Url) -> Option<Url> {
+        match self.security {
+            Security::Updates => None,
+            Security::Inside => Some(mirror.clone()),
+            Security::Beside(folder) => {
+                let above = mirror.path().trim_end_matches('/').rsplit_once('/');
+                let above = above.map_or("", |(above, _)| above);
+                Url::new(format!("{}://{}{above}/{folder}", mirror.scheme(), mirror.authority())).ok()
+            }
+        }
+    }
 }
 
 impl Family {
@@ -167,6 +193,7 @@ struct Context<'a> {
     packages: Vec<&'a str>,
     /// URLs in their parts, for installers that want them so.
     mirror: UrlParts<'a>,
+    security: Option<UrlParts<'a>>,
     progress: UrlParts<'a>,
     failure: UrlParts<'a>,
     /// The words of the stages.
@@ -222,6 +249,7 @@ impl Asked<'_> {
             net: network::devices(&spec.network),
             packages,
             mirror: parts(&spec.mirror),
+            security: spec.security.as_ref().map(parts),
             progress: parts(&site.hooks.progress),
             failure: parts(&site.hooks.failure),
             stage: Stages {
@@ -246,7 +274,7 @@ impl Asked<'_> {
     }
 }
 
-fn parts(url: &crate::words::Url) -> UrlParts<'_> {
+fn parts(url: &Url) -> UrlParts<'_> {
     UrlParts {
         scheme: url.scheme(),
         authority: url.authority(),
@@ -269,8 +297,14 @@ fn tools(asked: &Asked, always: &[&'static str]) -> Vec<&'static str> {
     needed
 }
 
-/// What no family can do that is not made for it: packages of another kind.
+/// What no family can do that is not made for it: packages of another kind, and a source that it does not have.
 pub(crate) fn refuse(asked: &Asked, refusals: &mut Refusals) {
+    if asked.spec.security.is_some() && asked.os.security == Security::Updates {
+        refusals.say(
+            "security",
+            "its security updates come from its mirror, with all others; leave this out",
+        );
+    }
     for (i, repository) in asked.spec.repositories.iter().enumerate() {
         let fits = matches!(
             (&repository.format, asked.os.packages),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::samples;
 use crate::spec::{Checked, Spec};
-use crate::words::Unfit;
+use crate::words::{Unfit, Url};
 use crate::{Refused, Templates, families, render};
 
 type Sample = fn() -> Result<Spec, Unfit>;
@@ -25,10 +25,12 @@ fn checked(sample: Sample) -> Checked {
     sample().unwrap().check().unwrap()
 }
 
-/// The full sample with a repository of Debian packages.
+/// The full sample with sources of Debian packages.
 fn full_deb() -> Result<Spec, Unfit> {
+    let deb = samples::mirror()?;
     Ok(Spec {
-        repositories: samples::mirror()?.repositories,
+        repositories: deb.repositories,
+        security: deb.security,
         ..samples::full()?
     })
 }
@@ -203,6 +205,10 @@ fn what_cannot_be_installed_is_refused_by_the_name_of_its_field() {
             "layout-of-a-ready-image",
             json!({ "storage": { "layout": { "kind": "lvm" }, "swap": { "plain": 1 } } }),
         ),
+        (
+            "security-of-its-own",
+            json!({ "security": "http://mirror.lab.example/security" }),
+        ),
         ("kernel-of-a-ready-image", json!({ "kernel_arguments": ["quiet"] })),
         (
             "packages-of-another-kind",
@@ -221,7 +227,7 @@ fn what_cannot_be_installed_is_refused_by_the_name_of_its_field() {
 #[test]
 fn an_installer_without_tls_is_not_sent_to_a_secure_url() {
     let mut site = samples::site();
-    site.hooks.failure = crate::words::Url::new("https://10.77.0.1/failure").unwrap();
+    site.hooks.failure = Url::new("https://10.77.0.1/failure").unwrap();
     let debian = families::named("debian-13").unwrap();
     let Err(Refused::Unsupported(refused)) =
         render(&Templates::built_in().unwrap(), debian, &checked(samples::plain), &site)
@@ -238,6 +244,40 @@ fn an_installer_without_tls_is_not_sent_to_a_secure_url() {
         )
         .is_ok()
     );
+}
+
+#[test]
+fn security_updates_are_where_a_distributions_own_mirrors_have_them() {
+    let of = |os: &str, mirror: &str| {
+        let url = families::named(os).unwrap().security_of(&Url::new(mirror).unwrap());
+        url.map(|url| url.to_string())
+    };
+    let cases = [
+        (
+            "debian-13",
+            "http://a.example/debian",
+            Some("http://a.example/debian-security"),
+        ),
+        (
+            "debian-12",
+            "https://a.example:81/x/debian/",
+            Some("https://a.example:81/x/debian-security"),
+        ),
+        (
+            "debian-12",
+            "http://a.example",
+            Some("http://a.example/debian-security"),
+        ),
+        (
+            "ubuntu-24.04",
+            "http://a.example/ubuntu",
+            Some("http://a.example/ubuntu"),
+        ),
+        ("rocky-9", "http://a.example/rocky", None),
+    ];
+    for (os, mirror, security) in cases {
+        assert_eq!(of(os, mirror).as_deref(), security, "{os} {mirror}");
+    }
 }
 
 #[test]

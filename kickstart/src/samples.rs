@@ -96,6 +96,7 @@ pub fn plain() -> Result<Spec, Unfit> {
         timezone: TimeZone::new("UTC")?,
         ntp: Vec::new(),
         mirror: Url::new("http://mirror.lab.example/os")?,
+        security: None,
         proxy: None,
         packages: Vec::new(),
         kernel_arguments: Vec::new(),
@@ -185,7 +186,7 @@ pub fn full() -> Result<Spec, Unfit> {
     })
 }
 
-/// Two disks with the same on both, and a repository of Debian packages.
+/// Two disks with the same on both, and sources of Debian packages.
 pub fn mirror() -> Result<Spec, Unfit> {
     let full = full()?;
     Ok(Spec {
@@ -203,6 +204,7 @@ pub fn mirror() -> Result<Spec, Unfit> {
             bridge: Some(DeviceName::new("br")?),
             address: Address::Dhcp,
         },
+        security: Some(Url::new("http://mirror.lab.example/os-security")?),
         repositories: vec![Repository {
             name: Name::new("lab")?,
             url: Url::new("https://packages.lab.example/debian")?,

@@ -54,6 +54,9 @@ pub struct Spec {
     pub ntp: Vec<Host>,
     /// Where packages come from; which folder of the distribution it is, docs/families.md says.
     pub mirror: Url,
+    /// Where its security updates are, where they are a source of their own; without it such a system gets none.
+    #[serde(default)]
+    pub security: Option<Url>,
     /// Through what it fetches packages.
     #[serde(default)]
     pub proxy: Option<Url>,

@@ -172,6 +172,7 @@ fn compose(
         timezone: installer.timezone.clone(),
         ntp: server.into_iter().chain(installer.ntp.iter().cloned()).collect(),
         mirror: source(&installer.mirror)?,
+        security: installer.security.as_ref().map(source).transpose()?,
         proxy: installer.proxy.clone().or(services.proxy),
         packages: installer.packages.clone(),
         kernel_arguments: installer.kernel_arguments.clone(),

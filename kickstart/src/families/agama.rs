@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Agama: a JSON profile.
 
-use super::{Asked, Definition, Family, Os, Packages, Refusals, Served, tools};
+use super::{Asked, Definition, Family, Os, Packages, Refusals, Security, Served, tools};
 use crate::Boot;
 
 pub(super) const DEFINITION: Definition = Definition {
@@ -34,6 +34,7 @@ const fn os(name: &'static str, release: &'static str, product: &'static str) ->
         release,
         packages: Packages::Zypper,
         product,
+        security: Security::Updates,
     }
 }
 

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! cloud-init: a `NoCloud` seed for a ready-made image, which is on the disk already and has its own kernel.
 
-use super::{Asked, Definition, Family, Os, Packages, Refusals, Served};
+use super::{Asked, Definition, Family, Os, Packages, Refusals, Security, Served};
 use crate::spec::{Layout, Swap};
 
 pub(super) const DEFINITION: Definition = Definition {
     oses: &[
-        os("cloud-debian", Packages::Apt),
-        os("cloud-ubuntu", Packages::Apt),
-        os("cloud-fedora", Packages::Dnf),
-        os("cloud-opensuse", Packages::Zypper),
+        os("cloud-debian", Packages::Apt, Security::Beside("debian-security")),
+        os("cloud-ubuntu", Packages::Apt, Security::Inside),
+        os("cloud-fedora", Packages::Dnf, Security::Updates),
+        os("cloud-opensuse", Packages::Zypper, Security::Updates),
     ],
     files: &[
         Served {
@@ -43,13 +43,14 @@ pub(super) const DEFINITION: Definition = Definition {
     boot: None,
 };
 
-const fn os(name: &'static str, packages: Packages) -> Os {
+const fn os(name: &'static str, packages: Packages, security: Security) -> Os {
     Os {
         name,
         family: Family::Cloud,
         release: "",
         packages,
         product: "",
+        security,
     }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! debian-installer: a preseed file, and scripts that its commands fetch.
 
-use super::{Asked, Definition, Family, Os, Packages, Refusals, Served, tools};
+use super::{Asked, Definition, Family, Os, Packages, Refusals, Security, Served, tools};
 use crate::Boot;
 
 pub(super) const DEFINITION: Definition = Definition {
@@ -45,6 +45,7 @@ const fn os(name: &'static str, release: &'static str) -> Os {
         release,
         packages: Packages::Apt,
         product: "",
+        security: Security::Beside("debian-security"),
     }
 }
 

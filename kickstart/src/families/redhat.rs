@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Anaconda: a kickstart file. What differs between its distributions is where their mirrors keep what.
 
-use super::{Asked, Definition, Family, Os, Packages, Refusals, Served, tools};
+use super::{Asked, Definition, Family, Os, Packages, Refusals, Security, Served, tools};
 use crate::Boot;
 
 pub(super) const DEFINITION: Definition = Definition {
@@ -38,6 +38,7 @@ const fn os(name: &'static str, release: &'static str, product: &'static str) ->
         release,
         packages: Packages::Dnf,
         product,
+        security: Security::Updates,
     }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Subiquity: an autoinstall file inside a cloud-init seed.
 
-use super::{Asked, Definition, Family, Os, Packages, Refusals, Served, tools};
+use super::{Asked, Definition, Family, Os, Packages, Refusals, Security, Served, tools};
 use crate::Boot;
 
 pub(super) const DEFINITION: Definition = Definition {
@@ -41,6 +41,7 @@ const fn os(name: &'static str, release: &'static str) -> Os {
         release,
         packages: Packages::Apt,
         product: "",
+        security: Security::Inside,
     }
 }
 

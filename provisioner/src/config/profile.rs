@@ -55,6 +55,8 @@ pub struct Installer {
     pub os: &'static Os,
     /// Where its packages come from.
     pub mirror: Url,
+    /// Where its security updates are, where they are a source of their own.
+    pub security: Option<Url>,
     /// Through what they are fetched, where not through this server's cache.
     pub proxy: Option<Url>,
     /// Language of its messages.

@@ -159,6 +159,7 @@ pub(super) struct Profile {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct System {
     pub(super) mirror: Option<Url>,
+    pub(super) security: Option<String>,
     pub(super) proxy: Option<Url>,
     pub(super) locale: Option<Locale>,
     pub(super) keyboard: Option<Keyboard>,

@@ -2,19 +2,12 @@
 //! What may be fetched through the cache: the sources of packages that the configuration names, and nothing else, so
 //! that it is no way for anybody to anything. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use kickstart::Family;
 use kickstart::words::Url;
 
 use super::wanted::Missing;
 use crate::config::Config;
-
-/// Where an installer looks for security updates by itself, beside its mirror.
-const SECURITY: [(Family, &str); 2] = [
-    (Family::Debian, "http://security.debian.org/debian-security"),
-    (Family::Ubuntu, "http://security.ubuntu.com/ubuntu"),
-];
 
 /// A source of packages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,12 +39,12 @@ pub fn of(config: &Config) -> Vec<Source> {
             continue;
         };
         let repositories = installer.repositories.iter().map(|repository| repository.url.clone());
-        let security = SECURITY.iter().filter(|(family, _)| *family == installer.os.family);
-        let security = security.filter_map(|(_, url)| Url::new(*url).ok());
-        for url in std::iter::once(installer.mirror.clone())
+        // Security updates may be in the mirror itself.
+        let urls: BTreeSet<Url> = std::iter::once(installer.mirror.clone())
+            .chain(installer.security.clone())
             .chain(repositories)
-            .chain(security)
-        {
+            .collect();
+        for url in urls {
             all.entry(url)
                 .or_default()
                 .push(format!("{name} ({})", installer.os.name));
@@ -135,6 +128,24 @@ mod tests {
             origins,
             expected.map(|(named, base)| (named.to_owned(), base.to_owned()))
         );
+    }
+
+    #[test]
+    fn what_the_answers_of_a_profile_name_is_allowed_and_nothing_else() {
+        let sources = |system: &str| {
+            let text = format!(
+                "[profiles.x]\ninstaller = \"debian-13\"\nrole = \"plain\"\n[profiles.x.system]\n\
+                 mirror = \"http://one.example/debian\"\n{system}"
+            );
+            let config = Config::parse(&text, std::path::Path::new("/none")).unwrap();
+            let urls: Vec<_> = of(&config).into_iter().map(|source| source.url.to_string()).collect();
+            urls
+        };
+        let mirror = "http://one.example/debian";
+        assert_eq!(sources(""), [mirror, "http://one.example/debian-security"]);
+        let own = "http://two.example/updates";
+        assert_eq!(sources(&format!("security = \"{own}\"")), [mirror, own]);
+        assert_eq!(sources("security = \"none\""), [mirror]);
     }
 
     #[test]

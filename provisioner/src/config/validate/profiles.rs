@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use kickstart::families;
 use kickstart::roles::{self, Roles};
 use kickstart::spec::{Layout, Swap};
-use kickstart::words::{DeviceName, Host, KernelArgument, Keyboard, Locale, SshKey, TimeZone, Unfit};
+use kickstart::words::{DeviceName, Host, KernelArgument, Keyboard, Locale, SshKey, TimeZone, Unfit, Url};
 
 use super::written;
 use super::{PROFILE, one_line, size};
@@ -21,6 +21,8 @@ const IMAGE: &str = "debian-13";
 const LOCALE: &str = "en_US.UTF-8";
 /// The keyboard where nobody says.
 const KEYBOARD: &str = "us";
+/// Said in the place of a source of security updates, where a site has none.
+const NO_SECURITY: &str = "none";
 
 pub(super) fn profiles(
     written: BTreeMap<String, written::Profile>,
@@ -141,14 +143,20 @@ fn installer(option: &dyn Fn(&str) -> String, os: &str, written: &written::Profi
     for key in written.ssh_keys.iter().flatten() {
         SshKey::new(key.as_str()).map_err(|error| fit("ssh_keys", error))?;
     }
+    let mirror = system.mirror.with_context(|| {
+        format!(
+            "{}: name the mirror that packages come from, such as \"http://mirror.example.org/debian\"",
+            option("system.mirror")
+        )
+    })?;
     Ok(Installer {
         os,
-        mirror: system.mirror.with_context(|| {
-            format!(
-                "{}: name the mirror that packages come from, such as \"http://mirror.example.org/debian\"",
-                option("system.mirror")
-            )
-        })?,
+        security: match system.security.as_deref() {
+            None => os.security_of(&mirror),
+            Some(NO_SECURITY) => None,
+            Some(url) => Some(Url::new(url).map_err(|error| fit("system.security", error))?),
+        },
+        mirror,
         proxy: system.proxy,
         locale: system.locale.map_or_else(|| Locale::new(LOCALE), Ok)?,
         keyboard: system.keyboard.map_or_else(|| Keyboard::new(KEYBOARD), Ok)?,
