@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The templates: those that are built in, and above them those of a site.
 //!
-//! A set is compiled and tried out as a whole when it is made: a site whose override is broken keeps the set that it
-//! had, and is told the file, the line and the reason.
+//! A set with overrides is tried out as a whole when it is made: a site whose override is broken keeps the set that it
+//! had, and is told the file, the line and the reason. Those that are built in were tried out when they were built.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -37,7 +36,11 @@ pub struct Broken {
     pub why: String,
 }
 
-/// A set of templates that compiles and renders.
+/// What templates say, by their paths.
+type Texts = BTreeMap<String, String>;
+
+/// A set of templates that compiles and renders. Each is compiled when it is asked for first: a server knows seven
+/// families, and most need one or none.
 #[derive(Clone, Debug)]
 pub struct Templates {
     environment: Arc<Environment<'static>>,
@@ -47,28 +50,24 @@ pub struct Templates {
 impl Templates {
     /// Those that are built in.
     pub fn built_in() -> Result<Self, Broken> {
-        Self::compile(built_in(), Vec::new())
+        Self::with(Texts::new())
     }
 
     /// Those that are built in with others in the place of some: paths such as `debian/preseed.preseed`, and what the
     /// files hold. All that is wrong is told, not only the first.
     pub fn with_overrides(overrides: &BTreeMap<String, String>) -> Result<Self, Vec<Broken>> {
-        let mut sources = built_in();
-        let mut wrong = strangers(&sources, overrides);
-        let known = overrides
-            .iter()
-            .filter(|(path, _)| wrong.iter().all(|stranger| stranger.file != **path));
-        sources.extend(known.map(|(path, text)| (path.clone(), text.clone().into())));
-        match Self::compile_all(sources, overrides.keys().cloned().collect()) {
-            Ok(set) => {
-                wrong.extend(set.try_out());
-                if wrong.is_empty() {
-                    return Ok(set);
-                }
-            }
-            Err(broken) => wrong.extend(broken),
+        if overrides.is_empty() {
+            return Self::built_in().map_err(|broken| vec![broken]);
         }
-        Err(wrong)
+        let mut wrong = strangers(overrides);
+        let mut known = overrides.clone();
+        known.retain(|path, _| wrong.iter().all(|stranger| stranger.file != *path));
+        let with = |texts: &Texts| Self::with(texts.clone()).map_err(|broken| vec![broken]);
+        // What is compiled to be tried out is not kept.
+        let tried = with(&known)?;
+        let broken = tried.compile_all(known.keys());
+        wrong.extend(if broken.is_empty() { tried.try_out() } else { broken });
+        if wrong.is_empty() { with(&known) } else { Err(wrong) }
     }
 
     /// The paths that are not the built-in ones.
@@ -78,23 +77,32 @@ impl Templates {
 
     /// Every path that can be overridden, with the built-in text.
     pub fn paths() -> BTreeMap<String, String> {
-        built_in()
-            .into_iter()
-            .map(|(path, text)| (path, text.into_owned()))
+        BuiltIn::iter()
+            .filter_map(|path| Some((path.to_string(), built_in(&path)?)))
             .collect()
     }
 
-    /// Compiles a set of sources, by path.
-    pub(crate) fn compile(
-        sources: BTreeMap<String, Cow<'static, str>>,
-        overridden: Vec<String>,
-    ) -> Result<Self, Broken> {
-        // What is refused is refused for something.
-        Self::compile_all(sources, overridden).map_err(|mut broken| broken.remove(0))
+    /// Compiles a set of templates that stands by itself.
+    pub(crate) fn alone(texts: Texts) -> Result<Self, Broken> {
+        let paths: Vec<String> = texts.keys().cloned().collect();
+        let set = Self::of(Vec::new(), move |path| texts.get(path).cloned())?;
+        let broken = set.compile_all(&paths);
+        broken.into_iter().next().map_or(Ok(set), Err)
     }
 
-    /// The same, with every template that does not compile.
-    fn compile_all(sources: BTreeMap<String, Cow<'static, str>>, overridden: Vec<String>) -> Result<Self, Vec<Broken>> {
+    /// The built-in ones with these above them.
+    fn with(texts: Texts) -> Result<Self, Broken> {
+        let overridden = texts.keys().cloned().collect();
+        Self::of(overridden, move |path| {
+            texts.get(path).cloned().or_else(|| built_in(path))
+        })
+    }
+
+    /// Those that `load` finds by their paths.
+    fn of(
+        overridden: Vec<String>,
+        load: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
+    ) -> Result<Self, Broken> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_fuel(Some(FUEL));
@@ -113,23 +121,21 @@ impl Templates {
             .lstrip_blocks(true)
             .keep_trailing_newline(true)
             .build();
-        let whole = |file: &str| {
-            let file = file.to_owned();
-            move |error: minijinja::Error| broken(&error, &file)
-        };
-        environment.set_syntax(syntax.map_err(whole("")).map_err(|broken| vec![broken])?);
-        let mut wrong = Vec::new();
-        for (path, text) in sources {
-            let added = environment.add_template_owned(path.clone(), text);
-            wrong.extend(added.map_err(whole(&path)).err());
-        }
-        if !wrong.is_empty() {
-            return Err(wrong);
-        }
+        environment.set_syntax(syntax.map_err(|error| broken(&error, ""))?);
+        environment.set_loader(move |path| Ok(load(path)));
         Ok(Self {
             environment: Arc::new(environment),
             overridden,
         })
+    }
+
+    /// Every one of these that does not compile.
+    fn compile_all<'a>(&self, paths: impl IntoIterator<Item = &'a String>) -> Vec<Broken> {
+        let compile = |path: &String| {
+            let error = self.environment.get_template(path).err()?;
+            Some(broken(&error, path))
+        };
+        paths.into_iter().filter_map(compile).collect()
     }
 
     /// Fills a template in.
@@ -174,19 +180,17 @@ impl Templates {
     }
 }
 
-fn built_in() -> BTreeMap<String, Cow<'static, str>> {
-    let text = |path: &str| BuiltIn::get(path).map(|file| String::from_utf8_lossy(&file.data).into_owned());
-    BuiltIn::iter()
-        .filter_map(|path| Some((path.to_string(), text(&path)?.into())))
-        .collect()
+fn built_in(path: &str) -> Option<String> {
+    let file = BuiltIn::get(path)?;
+    Some(String::from_utf8_lossy(&file.data).into_owned())
 }
 
 /// Overrides that nothing would ever use: mostly a slip of the keyboard.
-fn strangers(sources: &BTreeMap<String, Cow<'static, str>>, overrides: &BTreeMap<String, String>) -> Vec<Broken> {
+fn strangers(overrides: &Texts) -> Vec<Broken> {
     let stranger = |path: &String| {
         let why = if Kind::of(path).is_none() {
             "the end of its name says no kind of file: .preseed, .sh, .ks, .yaml, .json, .xml or .ini"
-        } else if !sources.contains_key(path) && !overrides.values().any(|text| text.contains(path.as_str())) {
+        } else if BuiltIn::get(path).is_none() && !overrides.values().any(|text| text.contains(path.as_str())) {
             "there is no built-in template of this name, and no other override includes it"
         } else {
             return None;

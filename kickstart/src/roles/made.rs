@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! From folders to roles: read, filled in and held against each other.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use minijinja::value::Value;
@@ -189,8 +188,8 @@ fn files(parts: &[Part], packages: Packages) -> Result<Vec<spec::File>, Broken> 
     let mut files: BTreeMap<FilePath, spec::File> = BTreeMap::new();
     for part in parts {
         let texts = part.folder.iter().filter(|(path, _)| is_template(path));
-        let texts = texts.map(|(path, text)| (format!("{}/{path}", part.name), Cow::Owned(text.clone())));
-        let templates = Templates::compile(texts.collect(), Vec::new())?;
+        let texts = texts.map(|(path, text)| (format!("{}/{path}", part.name), text.clone()));
+        let templates = Templates::alone(texts.collect())?;
         let context = value(Context {
             role: part.name,
             packages,

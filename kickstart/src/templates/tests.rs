@@ -33,6 +33,23 @@ fn the_built_in_templates_render_for_every_family() {
 }
 
 #[test]
+fn what_no_machine_asks_for_is_not_compiled() {
+    let late = Templates::paths()["debian/late.sh"].clone() + "echo own\n";
+    let own = Templates::with_overrides(&overrides(&[("debian/late.sh", &late)])).unwrap();
+    for set in [Templates::built_in().unwrap(), own] {
+        let compiled = |set: &Templates| -> Vec<String> {
+            let all = set.environment.templates();
+            all.map(|(path, _)| path.to_owned()).collect()
+        };
+        assert!(compiled(&set).is_empty());
+        let debian = families::named("debian-13").unwrap();
+        crate::render(&set, debian, &plain(), &samples::site()).unwrap();
+        let ours = |path: &String| path.starts_with("debian/") || path.starts_with("common/");
+        assert!(compiled(&set).iter().all(ours) && !compiled(&set).is_empty());
+    }
+}
+
+#[test]
 fn an_override_takes_the_place_of_a_template_and_shows_what_it_changes() {
     let built_in = Templates::built_in().unwrap();
     let text = Templates::paths()["redhat/answers.ks"].replace("selinux --enforcing", "selinux --permissive");
