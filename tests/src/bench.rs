@@ -9,6 +9,7 @@ pub mod boots;
 pub mod dhcp;
 pub mod http;
 pub mod node_init;
+pub mod one_more;
 pub mod packages;
 pub mod peer;
 pub mod process;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use super::one_more::OneMore;
 use super::table::Line;
 use super::{peer, process};
 use crate::machine::{Machine, Step};
@@ -27,8 +28,6 @@ const LIMIT: Duration = Duration::from_mins(10);
 /// Bytes that a thread of a fake machine needs.
 const STACK: usize = 512 << 10;
 const SCRIPT_TARGET: Duration = Duration::from_millis(50);
-/// Between two scripts of the one more PC.
-const PAUSE: Duration = Duration::from_millis(3);
 /// The lowest priority.
 const LAST: i32 = 19;
 /// The highest.
@@ -131,14 +130,10 @@ pub fn measure() -> Result<Vec<Line>> {
 
 /// What became of each, and how long one more PC waited for its scripts meanwhile.
 fn all_at_once(machines: &mut [Machine], begin: Instant, from: Ipv4Addr) -> Result<(Vec<Outcome>, Vec<Duration>)> {
-    let gate = Barrier::new(machines.len() + 1);
-    let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
+    let one_more = OneMore::start(from, MACHINES)?;
+    let gate = Barrier::new(machines.len());
+    let outcomes = std::thread::scope(|scope| {
         let mut running = Vec::new();
-        let one_more = scope.spawn(|| {
-            gate.wait();
-            one_more(from, &over)
-        });
         for machine in machines {
             let thread = std::thread::Builder::new().stack_size(STACK);
             let gate = &gate;
@@ -156,13 +151,9 @@ fn all_at_once(machines: &mut [Machine], begin: Instant, from: Ipv4Addr) -> Resu
         let join = |machine: std::thread::ScopedJoinHandle<'_, Outcome>| {
             machine.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         };
-        let outcomes = running.into_iter().map(join).collect();
-        over.store(true, Ordering::Relaxed);
-        let seen = one_more
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        Ok((outcomes, seen))
-    })
+        anyhow::Ok(running.into_iter().map(join).collect())
+    })?;
+    Ok((outcomes, one_more.stop()?))
 }
 
 /// The server's memory while every node waits for orders and gives its signs of life, as nodes do for ever.
@@ -231,26 +222,6 @@ fn prefer(pid: u32) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// A PC that is in its firmware as long as the others boot, and asks for its script again and again.
-fn one_more(from: Ipv4Addr, over: &AtomicBool) -> Result<Vec<Duration>> {
-    let mac = Rom::new(Kind::BiosIpxe, MACHINES).mac_text().replace(':', "-");
-    let script = format!("http://10.77.0.1:8080/boot/ipxe?mac={mac}");
-    let mut seen = Vec::new();
-    let _ = rustix::process::setpriority_process(None, FIRST);
-    while !over.load(Ordering::Relaxed) {
-        let begin = Instant::now();
-        rom::get(from, &script)?;
-        // Those who would have asked while this one waited would have waited for the rest of its time.
-        let mut waited = Some(begin.elapsed());
-        while let Some(rest) = waited {
-            seen.push(rest);
-            waited = rest.checked_sub(PAUSE);
-        }
-        std::thread::sleep(PAUSE);
-    }
-    Ok(seen)
 }
 
 /// What the server itself says of a route, from the request's head to the answer's, in words.
