@@ -156,6 +156,33 @@ fn an_installer_that_fails_says_why_and_how_its_log_ended_and_the_machine_tries_
 }
 
 #[test]
+fn an_installer_that_sends_all_of_its_logs_is_heard_and_no_screen_obeys_them() {
+    let mut yard = yard("rocky-9");
+    yard.tell(|street| {
+        let mut machine = street.machine(Kind::UefiX64, 1);
+        run_to(&mut machine, "packages")?;
+        let line = "\u{1b}[2J\u{1b}]0;owned\u{7}\r<script>alert(1)</script> \u{0}\u{9b}31m";
+        let mut log = vec![line; 300_000];
+        log.push("the very last line");
+        machine.installer()?.fail("storage: no disk\u{1b}[31m", &log)?;
+        let node = street.summary(&machine)?;
+        let shown = street.server.cli(&["node", "show", &node.name])?;
+        let page = rom::get(street.address()?, &street.url(&format!("/nodes/{}", node.name)))?.text();
+        for text in [&shown, &page] {
+            ensure!(text.contains("the very last line"), "{text}");
+            let obeyed = |c: char| c.is_control() && c != '\n';
+            ensure!(!text.contains(obeyed), "{text:?}");
+        }
+        ensure!(!page.contains("<script>alert"), "{page}");
+        let events = street.server.events(&node.name)?;
+        let why = events.iter().find(|event| event.kind == "failed").context("no event")?;
+        ensure!(why.detail.contains("storage: no disk"), "{why:?}");
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
 fn the_secret_of_an_installation_opens_nothing_before_it_or_after_it() {
     let mut yard = yard("rocky-9");
     yard.tell(|street| {

@@ -133,11 +133,12 @@ impl App {
             .ok_or_else(|| AppError::Invalid(format!("{:?} is no stage of an installation", words(word, WORDS))))?;
         let os = node.state.installer().unwrap_or_default();
         let before = self.presence.of(&node.id).and_then(|seen| seen.progress);
+        let before = before.and_then(|before| under_way(before.stage));
         match stage {
             Told::Pre => _ = self.registry.apply_installers(&node.id, &Event::Begun, os, now)?,
             Told::Done => _ = self.registry.apply_installers(&node.id, &Event::Written, os, now)?,
-            // Said twice is written down once.
-            _ if before.is_some_and(|before| before.stage == shown(stage)) => {}
+            // Said twice, or after what comes later: nothing new.
+            _ if before >= Some(stage) => return Ok(()),
             Told::Partitioning | Told::Packages | Told::Late => {
                 let entry = Entry::new("installing", stage.word(), events::INSTALLER);
                 self.registry.write_down(Some(&node.id), &entry, now)?;
@@ -290,6 +291,12 @@ fn shown(stage: Told) -> Stage {
         Told::Late => Stage::SettingUp,
         Told::Done => Stage::Rebooting,
     }
+}
+
+/// The stage of an installer that people see, if it is one of those between its start and its end.
+fn under_way(seen: Stage) -> Option<Told> {
+    let stages = [Told::Pre, Told::Partitioning, Told::Packages, Told::Late];
+    stages.into_iter().find(|stage| shown(*stage) == seen)
 }
 
 /// What an installer says, fit for a page.

@@ -3,11 +3,13 @@
 
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -15,6 +17,15 @@ use super::problem::{Fault, Kind};
 
 /// A body that trickles in for longer than this is not a node on a LAN; an inventory is some 10 KB.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What is kept of the beginning of what an installer says, and of the end: its reason, and how its log ended.
+const TOLD_KEPT: (usize, usize) = (4 << 10, 60 << 10);
+/// What is read of it at most. Some installers send a log of many megabytes; nobody's log is this long.
+const TOLD_READ: usize = 64 << 20;
+
+/// What an installer says, in whatever letters. Of what is long the beginning and the end are kept: who is in trouble
+/// is heard all the same.
+pub(super) struct Told(pub(super) String);
 
 /// A JSON body, in either direction.
 pub(super) struct Json<T>(pub(super) T);
@@ -32,9 +43,53 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
         match tokio::time::timeout(BODY_TIMEOUT, axum::Json::from_request(request, state)).await {
             Ok(Ok(axum::Json(value))) => Ok(Self(value)),
             Ok(Err(rejection)) => Err(from_json(&rejection)),
-            Err(_) => Err(Fault::new(Kind::Timeout, "the body did not arrive within 20 seconds")),
+            Err(_) => Err(too_late()),
         }
     }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Told {
+    type Rejection = Fault;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Fault> {
+        match tokio::time::timeout(BODY_TIMEOUT, beginning_and_end(request.into_body())).await {
+            Ok(told) => told.map(Self),
+            Err(_) => Err(too_late()),
+        }
+    }
+}
+
+async fn beginning_and_end(mut body: Body) -> Result<String, Fault> {
+    let (most, last) = TOLD_KEPT;
+    let (mut beginning, mut end, mut read) = (Vec::new(), Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Fault::new(Kind::BadRequest, format!("the body broke off: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        read += data.len();
+        if read > TOLD_READ {
+            return Err(Fault::new(
+                Kind::TooLarge,
+                format!("{} MB are the most that is listened to", TOLD_READ >> 20),
+            ));
+        }
+        let (first, rest) = data.split_at(data.len().min(most - beginning.len()));
+        beginning.extend_from_slice(first);
+        end.extend_from_slice(rest);
+        // Seldom enough that the rest is not moved with every piece.
+        if end.len() > 2 * last {
+            end.drain(..end.len() - last);
+        }
+    }
+    if read > most + last {
+        end.drain(..end.len().saturating_sub(last));
+        beginning.extend_from_slice(b"\n(what came between is left out)\n");
+    }
+    beginning.append(&mut end);
+    Ok(String::from_utf8_lossy(&beginning).into_owned())
+}
+
+fn too_late() -> Fault {
+    Fault::new(Kind::Timeout, "the body did not arrive within 20 seconds")
 }
 
 impl<T: Serialize> IntoResponse for Json<T> {
@@ -77,4 +132,46 @@ fn from_json(rejection: &JsonRejection) -> Fault {
         _ => Kind::BadRequest,
     };
     Fault::new(kind, rejection.body_text())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use axum::response::IntoResponse;
+    use tokio_stream::StreamExt as _;
+
+    use super::*;
+
+    async fn told(body: Body) -> Result<String, StatusCode> {
+        let told = Told::from_request(Request::new(body), &()).await;
+        told.map(|told| told.0).map_err(|fault| fault.into_response().status())
+    }
+
+    #[tokio::test]
+    async fn of_what_is_long_the_beginning_and_the_end_are_heard() {
+        let log = "a line of a log\n".repeat(700_000);
+        let text = told(Body::from(format!("the reason\n{log}the last line\n")))
+            .await
+            .unwrap();
+        assert!(text.starts_with("the reason\n") && text.ends_with("\nthe last line\n"));
+        assert!(text.contains("is left out") && text.len() < 70_000, "{}", text.len());
+        for short in ["", "pre", &"x".repeat(4096), &"x".repeat(64 << 10)] {
+            assert_eq!(told(Body::from(short.to_owned())).await.unwrap(), *short);
+        }
+        assert_eq!(told(Body::from(vec![0xff, b'a'])).await.unwrap(), "\u{fffd}a");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_trickles_in_or_does_not_end_is_refused() {
+        let drops = tokio_stream::iter(std::iter::repeat_with(|| Ok::<_, std::io::Error>("x")));
+        let slowly = drops.throttle(Duration::from_secs(1));
+        assert_eq!(
+            told(Body::from_stream(slowly)).await.unwrap_err(),
+            StatusCode::REQUEST_TIMEOUT
+        );
+        let megabytes = std::iter::repeat_with(|| Ok::<_, std::io::Error>(vec![b'x'; 1 << 20]));
+        let flood = Body::from_stream(tokio_stream::iter(megabytes));
+        assert_eq!(told(flood).await.unwrap_err(), StatusCode::PAYLOAD_TOO_LARGE);
+    }
 }

@@ -5,11 +5,12 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use axum::Extension;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use pxe::bootfile::Server;
 
+use super::extract::{Path, Told};
 use super::listener::Peer;
 use super::problem::{Fault, Kind};
 use super::{Web, blocking, now};
@@ -42,7 +43,7 @@ pub(super) async fn progress(
     State(web): State<Web>,
     Extension(peer): Extension<Peer>,
     Path(token): Path<String>,
-    word: String,
+    Told(word): Told,
 ) -> Result<StatusCode, Fault> {
     let from = from(&peer);
     blocking(&web.app, move |app| app.installer_tells(&token, &word, from, now())).await?;
@@ -56,11 +57,9 @@ pub(super) async fn failure(
     State(web): State<Web>,
     Extension(peer): Extension<Peer>,
     Path(token): Path<String>,
-    told: axum::body::Bytes,
+    Told(told): Told,
 ) -> Result<StatusCode, Fault> {
     let from = from(&peer);
-    // Logs are in whatever letters.
-    let told = String::from_utf8_lossy(&told).into_owned();
     blocking(&web.app, move |app| app.installer_failed(&token, &told, from, now())).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -72,10 +71,10 @@ pub(super) async fn webhook(
     State(web): State<Web>,
     Extension(peer): Extension<Peer>,
     Path(token): Path<String>,
-    told: axum::body::Bytes,
+    Told(told): Told,
 ) -> Result<StatusCode, Fault> {
     let from = from(&peer);
-    let event = serde_json::from_slice(&told).unwrap_or(serde_json::Value::Null);
+    let event = serde_json::from_str(&told).unwrap_or(serde_json::Value::Null);
     blocking(&web.app, move |app| app.installer_details(&token, &event, from, now())).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -75,6 +75,9 @@ fn an_installer_tells_its_stages_and_after_the_last_the_machine_boots_its_disk()
         assert_eq!(node(&lab).summary.progress.unwrap().stage, stage);
         assert_eq!(lab.boots(MAC), Boot::Install, "a power cut here begins anew");
     }
+    // A word that was long under way.
+    tell(&lab, &token, "partitioning").unwrap();
+    assert_eq!(node(&lab).summary.progress.unwrap().stage, Stage::SettingUp);
     tell(&lab, &token, "done").unwrap();
     assert_eq!(lab.boots(MAC), Boot::LocalDisk);
     assert!(!is_open(&lab, &token), "its secret ends with it");
