@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use kickstart::families::Packages;
 use kickstart::roles::{Folder, Role, Roles};
 use kickstart::spec;
@@ -100,6 +100,8 @@ fn folders(own: &Path) -> Result<BTreeMap<String, Folder>> {
             if path.is_dir() {
                 open.push(path);
             } else if let Some((role, file)) = below.split_once('/') {
+                // A pipe would be waited for, and a device has no end.
+                ensure!(path.is_file(), "{} is no file", path.display());
                 let text = fs::read_to_string(&path).with_context(|| format!("reading {} as text", path.display()))?;
                 roles.entry(role.to_owned()).or_default().insert(file.to_owned(), text);
             }

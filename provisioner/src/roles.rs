@@ -41,9 +41,10 @@ fn read(folder: &Path, below: &str, depth: usize, role: &mut Folder) -> Result<(
             read(&path, &format!("{below}{name}/"), depth + 1, role)?;
             continue;
         }
-        let size = fs::metadata(&path)
-            .with_context(|| format!("reading {}", path.display()))?
-            .len();
+        let about = fs::metadata(&path).with_context(|| format!("reading {}", path.display()))?;
+        // A pipe would be waited for, and a device has no end.
+        ensure!(about.is_file(), "{} is no file", path.display());
+        let size = about.len();
         if size > LARGEST {
             bail!(
                 "{} has {size} bytes; {LARGEST} are the most that a role's file may have",
@@ -135,5 +136,11 @@ mod tests {
         fs::create_dir(binary.path().join("web/etc")).unwrap();
         fs::write(binary.path().join("web/etc/a.ini"), [0xFF, 0xFE]).unwrap();
         assert!(load(binary.path()).is_err());
+        for device in ["/dev/zero", "/dev/tty"] {
+            let endless = site(&[("web/role.toml", ROLE)]);
+            std::os::unix::fs::symlink(device, endless.path().join("web/a.ini")).unwrap();
+            let why = load(endless.path()).unwrap_err().to_string();
+            assert!(why.ends_with("web/a.ini is no file"), "{why}");
+        }
     }
 }

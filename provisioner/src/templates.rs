@@ -19,6 +19,8 @@ const KEPT: &str = "templates.json";
 const LARGEST: u64 = 1 << 20;
 /// Folders inside of each other at most: a loop of links ends here.
 const DEEPEST: usize = 8;
+/// Files at most, which is ten times what is built in: several loops of links would go on for days.
+const MOST: usize = 1000;
 
 /// Files by their path below the folder: `debian/preseed.preseed`.
 pub type Files = BTreeMap<String, String>;
@@ -196,6 +198,10 @@ fn collect(folder: &Path, below: &str, depth: usize, files: &mut Files, wrong: &
         Err(error) => return wrong.push(whole(below, format!("it cannot be read: {error}"))),
     };
     for entry in entries {
+        if files.len() + wrong.len() >= MOST {
+            wrong.push(whole(below, format!("there are more than {MOST} files")));
+            return;
+        }
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.starts_with('.') || name.ends_with('~') {
             continue;
@@ -214,6 +220,10 @@ fn collect(folder: &Path, below: &str, depth: usize, files: &mut Files, wrong: &
 
 fn text(path: &Path) -> std::result::Result<String, String> {
     let mut bytes = Vec::new();
+    // Opening a pipe would wait for somebody who writes into it.
+    if !path.is_file() {
+        return Err("it is no file, or a link to none".into());
+    }
     let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
     read.map_err(|error| format!("it cannot be read: {error}"))?;
     if bytes.len() as u64 > LARGEST {
@@ -356,5 +366,25 @@ mod tests {
         fs::create_dir(lab.folder()).unwrap();
         std::os::unix::fs::symlink(".", lab.folder().join("loop")).unwrap();
         assert!(read(&lab.folder()).unwrap_err()[0].why.contains("too deep"));
+        for name in 0..9 {
+            std::os::unix::fs::symlink(".", lab.folder().join(name.to_string())).unwrap();
+        }
+        let wrong = read(&lab.folder()).unwrap_err();
+        assert!(wrong.iter().any(|wrong| wrong.why.contains("more than 1000")));
+    }
+
+    #[test]
+    fn what_is_no_file_is_told_and_not_waited_for() {
+        let lab = Lab::new();
+        lab.write("debian/late.sh", with("echo good"));
+        nix::unistd::mkfifo(&lab.folder().join("debian/early.sh"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for (to, name) in [("/dev/zero", "debian/partman.sh"), ("/nowhere", "debian/report.sh")] {
+            std::os::unix::fs::symlink(to, lab.folder().join(name)).unwrap();
+        }
+        let mut wrong: Vec<String> = read(&lab.folder()).unwrap_err().iter().map(said).collect();
+        wrong.sort();
+        let wanted =
+            ["early", "partman", "report"].map(|name| format!("debian/{name}.sh: it is no file, or a link to none"));
+        assert_eq!(wrong, wanted);
     }
 }

@@ -34,7 +34,13 @@ struct Wrong {
 pub fn run(config: &Config, command: &Template, json: bool) -> anyhow::Result<bool> {
     match command {
         Template::List => list(config, json)?,
-        Template::Check { folder } => return check(folder.as_deref().unwrap_or(&config.templates), json),
+        Template::Check { folder } => {
+            // A folder that is named is meant; the site's own need not be there.
+            if let Some(missing) = folder.as_ref().filter(|folder| !folder.is_dir()) {
+                bail!("there is no folder {}", missing.display());
+            }
+            return check(folder.as_deref().unwrap_or(&config.templates), json);
+        }
         Template::Show { template } => show(template)?,
         Template::Render { trial, file } => render(config, trial, file.as_deref(), json)?,
         Template::Diff { trial, file } => diff(config, trial, file.as_deref(), json)?,

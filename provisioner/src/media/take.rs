@@ -156,7 +156,8 @@ pub(super) fn id(files: &[MediumFile]) -> String {
 fn open(folder: &Path, place: &str) -> Result<(File, u64), TakeError> {
     let path = folder.join(place);
     let how = OpenHow::new()
-        .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC)
+        // Opening a pipe would wait for somebody who writes into it.
+        .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
         .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
     let within = File::open(folder).map_err(|error| match error.kind() {
         // systemd gives the server a /tmp of its own.
