@@ -45,7 +45,7 @@ struct Fixed<'a> {
     cidr: String,
     prefix: u8,
     netmask: String,
-    gateway: String,
+    gateway: Option<String>,
     dns: Vec<String>,
     search: Vec<&'a str>,
 }
@@ -99,7 +99,7 @@ fn fixed(address: &Address) -> Option<Fixed<'_>> {
         cidr: format!("{address}/{prefix}"),
         prefix: *prefix,
         netmask: std::net::Ipv4Addr::from(mask).to_string(),
-        gateway: gateway.to_string(),
+        gateway: gateway.map(|gateway| gateway.to_string()),
         dns: dns.iter().map(ToString::to_string).collect(),
         search: search.iter().map(crate::words::Host::as_str).collect(),
     })

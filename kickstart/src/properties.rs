@@ -238,7 +238,7 @@ fn any_spec() -> impl Strategy<Value = Spec> {
                 spec.network.address = Address::Static {
                     address: [ip[0], ip[1], ip[2], ip[3]].into(),
                     prefix: ip[8] % 34,
-                    gateway: [ip[0], ip[1], ip[2], ip[7]].into(),
+                    gateway: (ip[8] & 2 == 0).then(|| [ip[0], ip[1], ip[2], ip[7]].into()),
                     dns: Vec::new(),
                     search: Vec::new(),
                 };

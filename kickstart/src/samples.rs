@@ -136,7 +136,7 @@ pub fn full() -> Result<Spec, Unfit> {
             address: Address::Static {
                 address: Ipv4Addr::new(10, 77, 1, 5),
                 prefix: 24,
-                gateway: Ipv4Addr::new(10, 77, 1, 1),
+                gateway: Some(Ipv4Addr::new(10, 77, 1, 1)),
                 dns: vec![Ipv4Addr::new(10, 77, 1, 1), Ipv4Addr::new(10, 77, 1, 2)],
                 search: vec![Host::new("lab.example")?],
             },
@@ -219,7 +219,7 @@ pub fn mirror() -> Result<Spec, Unfit> {
     })
 }
 
-/// A volume group.
+/// A volume group, and an address in a network without a way out.
 pub fn volumes() -> Result<Spec, Unfit> {
     Ok(Spec {
         storage: Storage {
@@ -231,7 +231,13 @@ pub fn volumes() -> Result<Spec, Unfit> {
             uplink: Uplink::Card(Mac::new("52:54:00:77:00:01")?),
             vlan: Some(5),
             bridge: None,
-            address: Address::Dhcp,
+            address: Address::Static {
+                address: Ipv4Addr::new(10, 77, 5, 9),
+                prefix: 16,
+                gateway: None,
+                dns: Vec::new(),
+                search: Vec::new(),
+            },
         },
         ..plain()?
     })

@@ -216,8 +216,9 @@ pub enum Address {
         address: Ipv4Addr,
         /// Bits of the network's part.
         prefix: u8,
-        /// The way out.
-        gateway: Ipv4Addr,
+        /// The way out; none where the network ends at its switch.
+        #[serde(default)]
+        gateway: Option<Ipv4Addr>,
         /// Who resolves names.
         #[serde(default)]
         dns: Vec<Ipv4Addr>,

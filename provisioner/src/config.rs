@@ -23,7 +23,7 @@ mod written;
 
 pub use networks::{Dhcp, DhcpMode, Reservation, Subnet};
 pub use packages::{Cache, Packages};
-pub use profile::{Image, Installer, Profile, Source};
+pub use profile::{Addressing, Image, Installer, Profile, Source};
 
 /// Where the configuration is looked for when nobody says.
 const FILE: &str = "/etc/gleaner/gleaner.toml";

@@ -8,13 +8,15 @@
 use std::net::IpAddr;
 
 use kickstart::site::{Hooks, NodeInit, Site};
-use kickstart::spec::{
-    Address, Checked, DiskRule, File, Firmware, Layout, Network, Role, SMALLEST_DISK_GB, Spec, Storage, Swap, Uplink,
-};
-use kickstart::words::{ByPath, Contents, FilePath, Host, HostName, Mac, Name, Serial, Unfit, Url};
+use kickstart::spec::{Checked, DiskRule, File, Firmware, Layout, Role, SMALLEST_DISK_GB, Spec, Storage, Swap};
+use kickstart::words::{ByPath, Contents, FilePath, Host, HostName, Name, Serial, Unfit, Url};
 use provisioner_api::{Disk, DiskRef, FirmwareType, Inventory, Nic, Transport};
 
 use crate::config::{Installer, Profile};
+
+mod network;
+
+pub use network::{Lan, Networks};
 
 /// Where installers fetch their answers and tell how far they are, before the token.
 pub const PATH: &str = "/install";
@@ -54,6 +56,8 @@ pub struct Services {
     pub through_ours: bool,
     /// This server, for the time; `None` where its address is not known yet.
     pub server: Option<IpAddr>,
+    /// Where its address can be one of its own.
+    pub networks: Networks,
 }
 
 /// The specification of a machine, or the fields that stand against it.
@@ -98,6 +102,7 @@ pub fn try_out(profile: &Profile) -> Result<(), String> {
             proxy: None,
             through_ours: false,
             server: None,
+            networks: Networks::made_up(),
         };
         check(installer, compose(profile, installer, &machine, services)?)?;
     }
@@ -160,12 +165,7 @@ fn compose(
             layout: installer.layout.clone(),
             swap: installer.swap,
         },
-        network: Network {
-            uplink: Uplink::Card(card(machine.inventory)?),
-            vlan: installer.vlan,
-            bridge: installer.bridge.clone(),
-            address: Address::Dhcp,
-        },
+        network: network::network(installer, machine.inventory, &services.networks)?,
         users: installer.users.clone(),
         locale: installer.locale.clone(),
         keyboard: installer.keyboard.clone(),
@@ -236,13 +236,6 @@ fn firmware(inventory: &Inventory) -> Result<Firmware, String> {
     }
 }
 
-/// The card that the machine booted from: installers name it by its address, and so do we.
-fn card(inventory: &Inventory) -> Result<Mac, String> {
-    let booted = inventory.nics.iter().find(|nic| nic.booted).or(inventory.nics.first());
-    let nic = booted.ok_or("network.uplink.card: this machine told of no card")?;
-    word("network.uplink.card", Mac::new(nic.mac.to_lowercase()))
-}
-
 /// The rule by which the installer finds the very disk of the plan.
 fn disk(machine: &Machine<'_>) -> Result<DiskRule, String> {
     let wanted = machine.disk;
@@ -294,17 +287,21 @@ fn joined(all: &[impl ToString]) -> String {
     all.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
+/// The cards of a machine that nobody has; it booted from the first.
+const MADE_UP_CARDS: [&str; 2] = ["52:54:00:00:00:01", "52:54:00:00:00:02"];
+
 /// A machine that nobody has, which any profile could be for.
 pub(crate) fn made_up(firmware: FirmwareType) -> Inventory {
     let mut inventory = Inventory {
         firmware,
         ..Inventory::default()
     };
-    inventory.nics.push(Nic {
-        mac: "52:54:00:00:00:01".into(),
-        booted: true,
+    inventory.nics.extend(MADE_UP_CARDS.map(|mac| Nic {
+        mac: mac.into(),
+        link: true,
+        booted: mac == MADE_UP_CARDS[0],
         ..Nic::default()
-    });
+    }));
     inventory.disks.push(Disk {
         name: "sda".into(),
         by_path: None,

@@ -183,6 +183,66 @@ fn an_installer_that_sends_all_of_its_logs_is_heard_and_no_screen_obeys_them() {
 }
 
 #[test]
+fn a_machine_gets_its_reserved_address_on_all_its_cards_and_without_one_it_is_not_approved() {
+    const ADDRESS: &str = "10.77.0.200";
+    let mac = |number| rom::Rom::new(Kind::UefiX64, number).mac_text();
+    let sections = format!(
+        "{ALONE}gateway = \"10.77.0.254\"\n[[reservations]]\nmac = \"{}\"\naddress = \"{ADDRESS}\"\n\
+         [profiles.compute]\ninstaller = \"ubuntu-24.04\"\n[profiles.compute.system]\n\
+         mirror = \"http://mirror.example/ubuntu\"\naddress = \"static\"\nbond = \"802.3ad\"\n{EVERYBODY}",
+        mac(1)
+    );
+    let mut yard = Yard::new(&sections).unwrap();
+    let (os, files) = SYSTEMS[1];
+    yard.import_medium(os, files).unwrap();
+    yard.tell(|street| {
+        let second = |machine: &mut Machine, mac: &str| {
+            let mut nic = machine.inventory.nics[0].clone();
+            nic.mac = mac.into();
+            nic.booted = false;
+            machine.inventory.nics.push(nic);
+        };
+        let mut reserved = street.machine(Kind::UefiX64, 1);
+        second(&mut reserved, "52:54:77:00:00:01");
+        run_to(&mut reserved, "pre")?;
+        let answers = &reserved.installer()?.answers;
+        let said = rom::get(street.address()?, &format!("{answers}/user-data"))?.text();
+        let config: serde_json::Value = serde_saphyr::from_str(&said)?;
+        let network = &config["autoinstall"]["network"];
+        let cards: Vec<&str> = network["ethernets"]
+            .as_object()
+            .context("no cards")?
+            .values()
+            .filter_map(|card| card["match"]["macaddress"].as_str())
+            .collect();
+        ensure!(cards == [mac(1).as_str(), "52:54:77:00:00:01"], "{network:#}");
+        ensure!(
+            network["bonds"]["bond0"]["parameters"]["mode"] == "802.3ad",
+            "{network:#}"
+        );
+        // The profile's bridge for guests lies on the bond and has the address.
+        let top = &network["bridges"]["br0"];
+        ensure!(top["addresses"][0] == format!("{ADDRESS}/24"), "{network:#}");
+        ensure!(top["routes"][0]["via"] == "10.77.0.254", "{network:#}");
+        ensure!(top["nameservers"]["addresses"][0] == "10.77.0.1", "{network:#}");
+
+        let mut nobodys = street.machine(Kind::UefiX64, 2);
+        second(&mut nobodys, "52:54:77:00:00:02");
+        nobodys.run_until_waiting(PATIENCE)?;
+        let node = street.summary(&nobodys)?;
+        ensure!(node.state == "enrolled", "{node:?}");
+        let shown = street.server.cli(&["node", "show", &node.name])?;
+        let wanted = format!("[[reservations]] with mac = \"{}\"", mac(2));
+        ensure!(
+            shown.contains("network.address: ") && shown.contains(&wanted),
+            "{shown}"
+        );
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
 fn the_secret_of_an_installation_opens_nothing_before_it_or_after_it() {
     let mut yard = yard("rocky-9");
     yard.tell(|street| {

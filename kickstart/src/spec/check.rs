@@ -168,14 +168,16 @@ impl Network {
                 return;
             }
             let mask = u32::MAX << (32 - u32::from(*prefix));
-            let (host, way) = (u32::from(*address), u32::from(*gateway));
+            let host = u32::from(*address);
             if host & !mask == 0 || host | mask == u32::MAX || address.is_loopback() || address.is_multicast() {
                 wrong.say(
                     "network.address.static.address",
                     format!("{address} given; an address of a host in its network"),
                 );
             }
-            if host & mask != way & mask || host == way {
+            if let Some(gateway) = gateway
+                && (host & mask != u32::from(*gateway) & mask || address == gateway)
+            {
                 let right = format!("{gateway} given; another address in the network of {address}/{prefix}");
                 wrong.say("network.address.static.gateway", right);
             }

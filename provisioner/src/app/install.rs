@@ -22,6 +22,8 @@ use crate::lifecycle::{Event, Plan, System};
 use crate::orders;
 use crate::registry::{Entry, Node};
 
+mod networks;
+
 /// Lines of an installer's log that are kept: as many as its script sends.
 const LOG_LINES: usize = 60;
 /// Letters of one of them.
@@ -257,6 +259,7 @@ impl App {
             proxy: server.and_then(|server| self.package_proxy(server)),
             through_ours: self.config.packages.cache == Cache::Here,
             server,
+            networks: self.networks(),
         })
     }
 

@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use super::{App, AppError};
 use crate::config::{Installer, Profile};
 use crate::images::StoredProgram;
-use crate::install::{self, Machine};
+use crate::install::{self, Machine, Networks, Services};
 use crate::node_init::{self, NodeToBe};
 use crate::registry::Entry;
 use crate::{disks, events, templates};
@@ -161,8 +161,14 @@ impl App {
             inventory: &inventory,
             disk: &disk,
         };
+        // A machine that nobody has can be at an address that nobody has.
+        let networks = if node.is_some() {
+            self.networks()
+        } else {
+            Networks::made_up()
+        };
         let (spec, site) = self
-            .without_secrets(profile, installer, &machine)
+            .without_secrets(profile, installer, &machine, networks)
             .map_err(AppError::Invalid)?;
         Ok(Example {
             machine: machine.name.to_owned(),
@@ -179,9 +185,13 @@ impl App {
         profile: &Profile,
         installer: &Installer,
         machine: &Machine<'_>,
+        networks: Networks,
     ) -> Result<(Checked, Site), String> {
         let server = self.somewhere();
-        let services = self.services(profile, installer, Some(server.address.into()))?;
+        let services = Services {
+            networks,
+            ..self.services(profile, installer, Some(server.address.into()))?
+        };
         let spec = install::specify(profile, installer, machine, services)?;
         let mut spec: Spec = spec.spec().clone();
         hide(&mut spec.role.files)?;

@@ -2,8 +2,10 @@
 //! What a node becomes: an image that node-init writes, or a system that its own installer installs.
 
 use kickstart::Os;
-use kickstart::spec::{Layout, Repository, Swap, User};
+use kickstart::spec::{BondMode, Layout, Repository, Swap, User};
 use kickstart::words::{Command, DeviceName, Host, KernelArgument, Keyboard, Locale, PackageName, TimeZone, Url};
+
+use serde::Deserialize;
 
 use crate::disks::DiskRule;
 
@@ -69,6 +71,10 @@ pub struct Installer {
     pub layout: Layout,
     /// Where memory goes that is not needed now.
     pub swap: Swap,
+    /// Where its machines' addresses come from.
+    pub address: Addressing,
+    /// How all their cards with a cable are one; `None` for the card that they boot from alone.
+    pub bond: Option<BondMode>,
     /// The tagged network that its machines are in.
     pub vlan: Option<u16>,
     /// Bridge for guests.
@@ -87,6 +93,18 @@ pub struct Installer {
     pub early_commands: Vec<Command>,
     /// Run in the installed system, last.
     pub late_commands: Vec<Command>,
+}
+
+/// Where the addresses of machines come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Addressing {
+    /// Whatever they are given at every start.
+    #[default]
+    #[serde(rename = "dhcp")]
+    Dhcp,
+    /// The one that is reserved for their card, written into them.
+    #[serde(rename = "static")]
+    Reserved,
 }
 
 impl Profile {

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use kickstart::spec::{Layout, Repository, Swap, User};
+use kickstart::spec::{BondMode, Layout, Repository, Swap, User};
 use kickstart::words::{Command, Keyboard, Locale, PackageName, Url};
 use provisioner_api::FirmwareType;
 use serde::Deserialize;
+
+use super::Addressing;
 
 /// The file.
 #[derive(Debug, Default, Deserialize)]
@@ -165,6 +167,8 @@ pub(super) struct System {
     pub(super) keyboard: Option<Keyboard>,
     pub(super) layout: Option<Layout>,
     pub(super) swap: Option<Swap>,
+    pub(super) address: Option<Addressing>,
+    pub(super) bond: Option<BondMode>,
     pub(super) vlan: Option<u16>,
     pub(super) packages: Vec<PackageName>,
     pub(super) users: Vec<User>,

@@ -56,6 +56,7 @@ fn specified(profile: &Profile, inventory: &Inventory, chosen: usize) -> Result<
         proxy: Some(Url::new("http://192.0.2.1:3142").unwrap()),
         through_ours: true,
         server: Some([192, 0, 2, 1].into()),
+        networks: Networks::made_up(),
     };
     specify(profile, profile.installer().unwrap(), &machine, services).map(|spec| spec.spec().clone())
 }

@@ -164,6 +164,8 @@ fn installer(option: &dyn Fn(&str) -> String, os: &str, written: &written::Profi
             .map_err(|error| fit("timezone", error))?,
         layout: system.layout.unwrap_or(Layout::Whole),
         swap: system.swap.unwrap_or(Swap::None),
+        address: system.address.unwrap_or_default(),
+        bond: system.bond,
         vlan: system.vlan,
         bridge: bridge
             .map(DeviceName::new)
