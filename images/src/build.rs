@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use provisioner_api::Manifest;
 
 use crate::cache::Cache;
 use crate::cli::{BuildArgs, PrepareArgs};
@@ -16,8 +17,10 @@ use crate::mirror::Mirror;
 use crate::progress::Progress;
 use crate::recipe::{Node, Ram};
 use crate::roles;
+use crate::sign;
 use crate::tool::Tools;
 
+pub mod cloud;
 pub mod node;
 pub mod ram;
 pub mod stick;
@@ -149,11 +152,23 @@ fn version(created: u64, contents: &blake3::Hash) -> Result<String> {
     Ok(format!("{date}-{}", &contents.to_hex()[..8]))
 }
 
+/// Writes the list of a node image and signs it.
+fn write_list(manifest: &Manifest, key: &Key, list: &Path) -> Result<()> {
+    let mut json = serde_json::to_string(manifest).context("writing the manifest")?;
+    json.push('\n');
+    fs::write(list, json).with_context(|| format!("writing {}", list.display()))?;
+    sign::sign_file(
+        key,
+        list,
+        &format!("name={} version={}", manifest.name, manifest.version),
+    )
+}
+
 /// Makes the folder for the result and takes the list of an older one away: until the new list is there, the folder
 /// holds nothing that anybody would take for finished.
 fn open_result(folder: &Path, list: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-    for file in [list.to_owned(), crate::sign::signature_path(list)] {
+    for file in [list.to_owned(), sign::signature_path(list)] {
         if file.exists() {
             fs::remove_file(&file).with_context(|| format!("removing the old {}", file.display()))?;
         }

@@ -30,6 +30,18 @@ pub struct Cut {
     pub data_size: u64,
 }
 
+impl Cut {
+    /// A hash of what is on the disk: of every chunk, and where it lies.
+    pub fn contents(&self) -> blake3::Hash {
+        let mut contents = blake3::Hasher::new();
+        for chunk in &self.chunks {
+            contents.update(&chunk.index.to_le_bytes());
+            contents.update(chunk.hash.as_bytes());
+        }
+        contents.finalize()
+    }
+}
+
 /// Cuts `disk` and writes the compressed chunks one after another to `out`. A chunk is left out when it is all zeros
 /// and lies in `unused`, byte ranges that nobody relies on. Compressed chunks are kept in `store` for the next build.
 pub fn cut(disk: &Path, unused: &[Range<u64>], store: &Path, out: &Path, bar: &ProgressBar) -> Result<Cut> {

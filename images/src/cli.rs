@@ -45,6 +45,8 @@ pub enum Build {
     Ram(BuildArgs),
     /// What is written to a node's disk.
     Node(NodeArgs),
+    /// A node image out of a distribution's ready-made image for clouds (qcow2 or raw), whose own cloud-init makes the node.
+    Cloud(CloudArgs),
     /// A small stick for machines that cannot boot from the network by themselves; BIOS and UEFI.
     BootStick(StickArgs),
 }
@@ -145,6 +147,52 @@ pub struct NodeArgs {
     /// All else.
     #[command(flatten)]
     pub build: BuildArgs,
+}
+
+/// How to make a node image out of a ready-made one.
+#[derive(Debug, Args)]
+pub struct CloudArgs {
+    /// The image, as its makers publish it: qcow2 or raw, packed by xz or not.
+    pub file: PathBuf,
+    /// What the node image is called.
+    #[arg(long)]
+    pub name: String,
+    /// Folder for the result; made if missing.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// What there is to check it against.
+    #[command(flatten)]
+    pub evidence: Evidence,
+    /// Secret key to sign with (see `images key new`); made there if missing.
+    #[arg(long, env = "GLEANER_KEY", default_value = "gleaner.key")]
+    pub key: PathBuf,
+    /// Date of the image, in seconds since 1970; that of the newest file in its EFI system partition if absent.
+    #[arg(long, env = "SOURCE_DATE_EPOCH")]
+    pub date: Option<u64>,
+    /// Debian mirror, for the program that reads qcow2; the one in this machine's apt settings if absent.
+    #[arg(long, env = "GLEANER_MIRROR")]
+    pub mirror: Option<String>,
+}
+
+/// What there is to check a file against: one of these must be said.
+#[derive(Clone, Debug, Default, Args)]
+#[group(id = "evidence", required = true, multiple = false, args = ["sha256", "sha512", "sums", "unverified"])]
+pub struct Evidence {
+    /// Its checksum, from the makers' own page.
+    #[arg(long, value_name = "HEX")]
+    pub sha256: Option<String>,
+    /// Its checksum, from the makers' own page.
+    #[arg(long, value_name = "HEX")]
+    pub sha512: Option<String>,
+    /// The makers' list of checksums (SHA256SUMS, SHA512SUMS, CHECKSUM), their signature in it or beside it.
+    #[arg(long, value_name = "FILE")]
+    pub sums: Option<PathBuf>,
+    /// Keys of which one must have signed the list; needs gpgv.
+    #[arg(long, value_name = "FILE", requires = "sums")]
+    pub keyring: Option<PathBuf>,
+    /// Take it although nobody vouches for it.
+    #[arg(long)]
+    pub unverified: bool,
 }
 
 /// Keys.

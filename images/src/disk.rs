@@ -22,7 +22,7 @@ const BIOS_BOOT: u64 = MIB;
 const TYPES: [(&str, &str); 3] = [("ef02", "bios"), ("ef00", "esp"), ("8304", "root")];
 /// Where the flags of the protective MBR's first entry lie. 0x80 there is not in the UEFI specification, which ignores it,
 /// but old BIOSes (Intel, HP, Lenovo around 2010) start no disk without an active partition.
-const MBR_ACTIVE: (u64, u8) = (446, 0x80);
+pub const MBR_ACTIVE: (u64, u8) = (446, 0x80);
 
 /// Where everything lies, in bytes.
 #[derive(Clone, Debug)]
@@ -36,16 +36,16 @@ pub struct Layout {
 impl Layout {
     /// The layout for an ESP and a root partition of these sizes. The root partition begins where a chunk does, so
     /// that equal file systems give equal chunks; behind it is room for the backup GPT.
-    pub fn new(esp_mib: u64, root_mib: u64) -> Self {
+    pub fn new(esp_mib: u64, root_mib: u64, [bios, esp, root]: [u32; 3]) -> Self {
         let esp_start = CHUNK_SIZE;
         let root_start = (esp_start + esp_mib * MIB).next_multiple_of(CHUNK_SIZE);
         let root_size = root_mib * MIB;
         Self {
             size: (root_start + root_size + MIB).next_multiple_of(CHUNK_SIZE),
             partitions: vec![
-                partition(1, PartitionRole::BiosBoot, FIRST_MIB, BIOS_BOOT),
-                partition(2, PartitionRole::Esp, esp_start, esp_mib * MIB),
-                partition(3, PartitionRole::Root, root_start, root_size),
+                partition(bios, PartitionRole::BiosBoot, FIRST_MIB, BIOS_BOOT),
+                partition(esp, PartitionRole::Esp, esp_start, esp_mib * MIB),
+                partition(root, PartitionRole::Root, root_start, root_size),
             ],
         }
     }
@@ -238,7 +238,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_layout_overlaps_and_every_one_leaves_room_for_the_backup_table(esp in 40_u64..4096, root in 512_u64..100_000) {
-            let layout = Layout::new(esp, root);
+            let layout = Layout::new(esp, root, [14, 15, 1]);
             let [bios, esp, root] = &layout.partitions[..] else {
                 return Err(TestCaseError::fail("three partitions"));
             };

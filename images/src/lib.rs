@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Builds the RAM environment and node images from recipes.
 //!
-//! A build is a linear list of verbs (see [`build::ram`] and [`build::node`]). Debian's own programs do the work that they do well:
+//! A build is a linear list of verbs (see [`build::ram`], [`build::node`] and [`build::cloud`]). Debian's own programs do the work that they do well:
 //! mmdebstrap on the host fetches packages; everything else comes out of a Debian 13 tree that it fetched, so that the
 //! bytes do not depend on the host. No loop device, no KVM and no privilege is needed.
 //!
@@ -15,6 +15,8 @@ pub mod cpio;
 pub mod debian;
 pub mod disk;
 pub mod ext4;
+pub mod foreign;
+pub mod genuine;
 pub mod grub;
 pub mod initramfs;
 pub mod kernel;
@@ -22,6 +24,7 @@ pub mod key;
 pub mod mirror;
 pub mod overlay;
 pub mod progress;
+pub mod qcow2;
 pub mod recipe;
 pub mod roles;
 pub mod sign;

@@ -31,6 +31,7 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Build(Build::Ram(args)) => build::ram::build(&args),
         Command::Build(Build::Node(args)) => build::node::build(&args),
+        Command::Build(Build::Cloud(args)) => build::cloud::build(&args),
         Command::Build(Build::BootStick(args)) => build::stick::build(&args),
         Command::Prepare(args) => build::prepare(&args),
         Command::Key(KeyCommand::New { file }) => Key::create(&file).map(|key| show(&key)),

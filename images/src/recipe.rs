@@ -98,10 +98,20 @@ pub struct Node {
     pub files: Vec<TextFile>,
     /// Kernel command line, before what `/boot/grub/gleaner.cfg` adds.
     pub kernel_args: String,
+    /// Whether the image's own cloud-init makes a node of it: then no node-init is in it, and no role.
+    #[serde(default)]
+    pub cloud_init: bool,
+    /// Numbers of the partitions in the table: BIOS boot, ESP, root.
+    #[serde(default = "in_order")]
+    pub numbers: [u32; 3],
     /// MiB of the EFI system partition.
     pub esp_mib: u64,
     /// MiB of the root partition; it grows on the node.
     pub root_mib: u64,
+}
+
+fn in_order() -> [u32; 3] {
+    [1, 2, 3]
 }
 
 /// A small text file of an image.

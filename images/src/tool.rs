@@ -14,11 +14,13 @@ use tracing::debug;
 const LAST_WORDS: usize = 12;
 
 /// Where a program comes from when the host does not have it: Debian's and Ubuntu's package names.
-const PACKAGES: [(&str, &str); 4] = [
+const PACKAGES: [(&str, &str); 6] = [
     ("mmdebstrap", "mmdebstrap"),
     ("apt-get", "apt"),
     ("newuidmap", "uidmap"),
     ("tar", "tar"),
+    ("gpgv", "gpgv"),
+    ("prlimit", "util-linux"),
 ];
 
 /// Folder of the shared libraries in a Debian tree.
@@ -89,6 +91,22 @@ impl Tool {
     pub fn current_dir(mut self, folder: &Path) -> Self {
         self.command.current_dir(folder);
         self
+    }
+
+    /// The same, started by a program that takes a command as its last words (prlimit, for example).
+    #[must_use]
+    pub fn started_by(self, mut starter: Self) -> Self {
+        starter
+            .command
+            .arg(self.command.get_program())
+            .args(self.command.get_args());
+        for (name, value) in self.command.get_envs() {
+            if let Some(value) = value {
+                starter.command.env(name, value);
+            }
+        }
+        starter.name = self.name;
+        starter
     }
 
     /// Runs it and returns what it wrote to standard output.

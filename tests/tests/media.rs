@@ -344,6 +344,24 @@ fn a_disc_that_was_made_to_do_harm_is_refused() {
 }
 
 #[test]
+fn a_ready_made_disk_is_no_medium_and_it_is_said_what_to_make_of_it() {
+    let mut yard = yard();
+    let place = yard.lab.folder().to_owned();
+    yard.tell(|street| {
+        let mut raw = vec![0; 1 << 20];
+        raw[512..520].copy_from_slice(b"EFI PART");
+        for (name, bytes) in [("debian.raw", raw.as_slice()), ("debian.qcow2", b"QFI\xfb\0\0\0\x03")] {
+            let disk = place.join(name);
+            fs::write(&disk, bytes)?;
+            let command = format!("images build cloud {} --name NAME", disk.display());
+            refused(street, &disk, &["--unverified"], &command)?;
+        }
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
 fn a_server_that_is_killed_in_an_import_has_all_of_the_medium_or_nothing() {
     let mut yard = yard();
     let folder = yard.lab.folder().join("large");

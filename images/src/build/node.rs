@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use kickstart::roles::Role;
-use provisioner_api::{CHUNK_SIZE, Manifest};
+use provisioner_api::{CHUNK_SIZE, Manifest, Partition, PartitionRole};
 
-use super::{companion, fetch_tools, node_init, open_result, signing_key, version};
+use super::{companion, fetch_tools, node_init, open_result, signing_key, version, write_list};
 use crate::cache::Cache;
 use crate::chunks::{self, Cut};
 use crate::cli::NodeArgs;
@@ -16,13 +16,11 @@ use crate::debian::{Depth, NOTES, Request, Tree};
 use crate::disk::{self, Layout};
 use crate::ext4;
 use crate::grub;
-use crate::key::Key;
 use crate::mirror::Mirror;
 use crate::overlay;
 use crate::progress::{Progress, megabytes};
 use crate::recipe::Node;
 use crate::roles;
-use crate::sign;
 use crate::tool::Tools;
 use crate::tree::{self, Layer};
 use crate::verify::{CHUNKS, MANIFEST};
@@ -62,11 +60,11 @@ pub fn build(asked: &NodeArgs) -> Result<()> {
     let args = &asked.build;
     let mut recipe = Node::load(args.recipe.as_deref())?;
     recipe.firmware = args.firmware_choice().unwrap_or(recipe.firmware);
-    let role = roles::find(asked.role.as_ref().unwrap_or(&recipe.role), asked.roles.as_deref())?;
-    roles::add_to(&mut recipe, &role)?;
-    let node_init = node_init(args, NODE_INIT, HOW)?;
-    // A node without guests has nothing to say to libvirt.
-    let companion = role.guests.map(|_| companion(args, &node_init)).transpose()?;
+    let ours = if recipe.cloud_init {
+        None
+    } else {
+        Some(Ours::find(asked, &mut recipe)?)
+    };
     let key = signing_key(&args.key)?;
     let cache = Cache::open(&Cache::default_folder(), args.refresh)?;
     let scratch = cache.scratch("node")?;
@@ -79,11 +77,11 @@ pub fn build(asked: &NodeArgs) -> Result<()> {
     let base = progress.verb("install the base system", |_| install(&recipe, &mirror, &cache))?;
     let plan = Plan::new(&recipe, args.date.map_or_else(|| base.date(), Ok)?);
     let root = file("root.tar");
-    progress.verb("lay node-init over it", |_| {
+    progress.verb("lay our files over it", |_| {
         tree::merge(
             &base.archive(),
             &removed(&recipe),
-            &layer(&recipe, &role, &plan, (&node_init, companion.as_deref()))?,
+            &layer(&recipe, ours.as_ref(), &plan)?,
             plan.created,
             &root,
         )
@@ -120,6 +118,40 @@ pub fn build(asked: &NodeArgs) -> Result<()> {
     Ok(())
 }
 
+/// What makes a node of a system.
+struct Ours {
+    role: Role,
+    node_init: PathBuf,
+    /// A node without guests has nothing to say to libvirt.
+    companion: Option<PathBuf>,
+}
+
+impl Ours {
+    /// Finds it, and adds to the recipe what the role needs.
+    fn find(asked: &NodeArgs, recipe: &mut Node) -> Result<Self> {
+        let role = roles::find(asked.role.as_ref().unwrap_or(&recipe.role), asked.roles.as_deref())?;
+        roles::add_to(recipe, &role)?;
+        let node_init = node_init(&asked.build, NODE_INIT, HOW)?;
+        let companion = role.guests.map(|_| companion(&asked.build, &node_init)).transpose()?;
+        Ok(Self {
+            role,
+            node_init,
+            companion,
+        })
+    }
+
+    fn lay_over(&self, layer: &mut Layer) -> Result<()> {
+        overlay::lay_over(layer)?;
+        roles::lay_over(layer, roles::made(&self.role)?);
+        layer.folder("/var/lib/node-init", 0o700);
+        layer.file("/usr/sbin/node-init", 0o755, disk::read(&self.node_init)?);
+        if let Some(companion) = &self.companion {
+            layer.file("/usr/libexec/node-init-libvirt", 0o755, disk::read(companion)?);
+        }
+        Ok(())
+    }
+}
+
 /// What is settled before anything is made.
 struct Plan {
     created: u64,
@@ -136,7 +168,7 @@ impl Plan {
         let (root_uuid, hash_seed) = (disk::uuid(&[&seed, "root fs"]), disk::uuid(&[&seed, "hash seed"]));
         Self {
             created,
-            layout: Layout::new(recipe.esp_mib, recipe.root_mib),
+            layout: Layout::new(recipe.esp_mib, recipe.root_mib, recipe.numbers),
             root_uuid,
             hash_seed,
             seed,
@@ -175,10 +207,9 @@ fn removed(recipe: &Node) -> Vec<String> {
 }
 
 /// Everything of ours that goes over the base.
-fn layer(recipe: &Node, role: &Role, plan: &Plan, (node_init, companion): (&Path, Option<&Path>)) -> Result<Layer> {
+fn layer(recipe: &Node, ours: Option<&Ours>, plan: &Plan) -> Result<Layer> {
     let mut layer = Layer::default();
-    overlay::lay_over(&mut layer)?;
-    roles::lay_over(&mut layer, roles::made(role)?);
+    ours.map_or(Ok(()), |ours| ours.lay_over(&mut layer))?;
     for file in &recipe.files {
         layer.file(&file.path, 0o644, file.text.as_str());
     }
@@ -201,11 +232,6 @@ fn layer(recipe: &Node, role: &Role, plan: &Plan, (node_init, companion): (&Path
     // /usr is as new as /etc and /var: without this systemd would rebuild indexes at the first boot, for many seconds.
     for place in ["/etc/.updated", "/var/.updated"] {
         layer.file(place, 0o644, format!("TIMESTAMP_NSEC={}000000000\n", plan.created));
-    }
-    layer.folder("/var/lib/node-init", 0o700);
-    layer.file("/usr/sbin/node-init", 0o755, disk::read(node_init)?);
-    if let Some(companion) = companion {
-        layer.file("/usr/libexec/node-init-libvirt", 0o755, disk::read(companion)?);
     }
     Ok(layer)
 }
@@ -270,37 +296,32 @@ fn unused(tools: &Tools, plan: &Plan, root: &Path) -> Result<Vec<std::ops::Range
 }
 
 fn manifest(recipe: &Node, plan: &Plan, base: &Tree, cut: Cut) -> Result<Manifest> {
-    let mut contents = blake3::Hasher::new();
-    for chunk in &cut.chunks {
-        contents.update(&chunk.index.to_le_bytes());
-        contents.update(chunk.hash.as_bytes());
-    }
     let manifest = Manifest {
         format: 1,
         name: recipe.name.clone(),
-        version: version(plan.created, &contents.finalize())?,
+        version: version(plan.created, &cut.contents())?,
         arch: "amd64".into(),
         created: plan.created,
         disk_size: plan.layout.size,
         chunk_size: CHUNK_SIZE,
         data_size: cut.data_size,
-        partitions: plan.layout.partitions.clone(),
+        partitions: partitions(recipe, plan),
         chunks: cut.chunks,
         packages: base.packages()?,
         role: recipe.role.clone(),
-        cloud_init: false,
+        cloud_init: recipe.cloud_init,
     };
     manifest.validate().context("checking the manifest")?;
     Ok(manifest)
 }
 
-fn write_list(manifest: &Manifest, key: &Key, list: &Path) -> Result<()> {
-    let mut json = serde_json::to_string(manifest).context("writing the manifest")?;
-    json.push('\n');
-    fs::write(list, json).with_context(|| format!("writing {}", list.display()))?;
-    sign::sign_file(
-        key,
-        list,
-        &format!("name={} version={}", manifest.name, manifest.version),
-    )
+/// Where its parts lie. What grows an image for cloud-init is in the image.
+fn partitions(recipe: &Node, plan: &Plan) -> Vec<Partition> {
+    let mut partitions = plan.layout.partitions.clone();
+    for partition in partitions.iter_mut().filter(|_| recipe.cloud_init) {
+        if partition.role == PartitionRole::Root {
+            partition.role = PartitionRole::Other;
+        }
+    }
+    partitions
 }

@@ -4,7 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -74,6 +74,12 @@ fn of_folder(path: &Path, wish: &Wish) -> Result<Examined> {
 fn of_file(path: &Path, wish: &Wish, heard: &mut dyn FnMut(u64, u64)) -> Result<Examined> {
     need_bsdtar()?;
     let mut file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+    ensure!(
+        !is_disk(&file).context("reading it")?,
+        "it is a ready-made disk, not the medium of an installer; a node image is made of it: images build cloud {} \
+         --name NAME --out FOLDER --sha256 HEX",
+        path.display()
+    );
     let sha256 = sha256(&mut file, heard).context("reading it")?;
     // Nothing looks into what nobody vouches for before the operator has said that he does.
     let is_package = path.extension().is_some_and(|ending| ending == "deb");
@@ -85,6 +91,17 @@ fn of_file(path: &Path, wish: &Wish, heard: &mut dyn FnMut(u64, u64)) -> Result<
     let examined = recognise(path, contents, wish, verdict.verified.clone())?;
     verdict.speaks_for(examined.os)?;
     Ok(examined)
+}
+
+/// Whether a file is a disk as clouds are given it: in QEMU's format, or with a GPT. Discs that also start from sticks have
+/// one, too; those are discs (ECMA-119, 8.1.1).
+fn is_disk(file: &File) -> io::Result<bool> {
+    let has = |at: u64, word: &[u8]| {
+        let mut found = vec![0; word.len()];
+        let read = file.read_at(&mut found, at)?;
+        Ok::<_, io::Error>(found[..read] == *word)
+    };
+    Ok(has(0, b"QFI\xfb")? || has(512, b"EFI PART")? && !has(32769, b"CD001")?)
 }
 
 fn recognise(path: &Path, contents: Contents, wish: &Wish, verified: Verified) -> Result<Examined> {
