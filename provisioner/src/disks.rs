@@ -109,6 +109,16 @@ pub fn named(name: &str, min_size: u64, inventory: &Inventory) -> Result<Choice,
     }
 }
 
+/// The disk with this kernel name, which a layout takes as `what`; it must have `min_size` bytes.
+pub fn also(name: &str, what: &str, min_size: u64, inventory: &Inventory) -> Result<Choice, String> {
+    let disk = inventory.disks.iter().find(|disk| disk.name == name);
+    let disk = disk.ok_or_else(|| format!("there is no disk {name}"))?;
+    match obstacle(disk, min_size) {
+        Some(why) => Err(format!("{} cannot be used: {why}", disk.name)),
+        None => chosen(disk, what, inventory),
+    }
+}
+
 /// The disk in an inventory that a reference names.
 pub fn find<'a>(disk: &DiskRef, inventory: &'a Inventory) -> Option<&'a Disk> {
     let mut found = inventory.disks.iter().filter(|candidate| matches(disk, candidate));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What happened to whom, in words: the list of events that people read.
 
-use provisioner_api::{Life, Stage};
+use provisioner_api::{DiskRef, Life, Stage};
 
 use crate::lifecycle::{Event, Plan, State, System};
 
@@ -37,8 +37,8 @@ pub fn kind(event: &Event) -> &'static str {
 pub fn detail(event: &Event, told: &str, state: &State) -> String {
     let what = match event {
         Event::Approve(plan) => match &plan.system {
-            System::Image => format!("to become {} on {}", plan.profile, disk(plan)),
-            System::Installer(os) => format!("to become {} on {} by the installer of {os}", plan.profile, disk(plan)),
+            System::Image => format!("to become {} on {}", plan.profile, disks(plan)),
+            System::Installer(os) => format!("to become {} on {} by the installer of {os}", plan.profile, disks(plan)),
         },
         Event::Reject { why } => why.clone(),
         Event::Started(Life::Ram) => "from the network".into(),
@@ -64,11 +64,17 @@ pub fn detail(event: &Event, told: &str, state: &State) -> String {
     if what.is_empty() { now } else { format!("{what}; {now}") }
 }
 
-/// A disk as a plan names it.
-pub fn disk(plan: &Plan) -> String {
-    let disk = &plan.disk;
-    let name = disk.serial.as_ref().or(disk.wwn.as_ref()).or(disk.by_path.as_ref());
-    name.cloned().unwrap_or_else(|| "a disk without a name".into())
+/// The disks of a plan, as it names them.
+pub fn disks(plan: &Plan) -> String {
+    let name = |disk: &DiskRef| {
+        let name = disk.serial.as_ref().or(disk.wwn.as_ref()).or(disk.by_path.as_ref());
+        name.cloned().unwrap_or_else(|| "a disk without a name".into())
+    };
+    let first = name(&plan.disk);
+    match &plan.second {
+        Some(second) => format!("{first} and {}", name(second)),
+        None => first,
+    }
 }
 
 /// What became of the disk's old content.

@@ -8,15 +8,17 @@
 use std::net::IpAddr;
 
 use kickstart::site::{Hooks, NodeInit, Site};
-use kickstart::spec::{Checked, DiskRule, File, Firmware, Layout, Role, SMALLEST_DISK_GB, Spec, Storage, Swap};
-use kickstart::words::{ByPath, Contents, FilePath, Host, HostName, Name, Serial, Unfit, Url};
+use kickstart::spec::{Checked, File, Firmware, Layout, Role, SMALLEST_DISK_GB, Spec, Swap};
+use kickstart::words::{Contents, FilePath, Host, HostName, Name, Unfit, Url};
 use provisioner_api::{Disk, DiskRef, FirmwareType, Inventory, Nic, Transport};
 
 use crate::config::{Installer, Profile};
 
 mod network;
+mod storage;
 
 pub use network::{Lan, Networks};
+pub use storage::second;
 
 /// Where installers fetch their answers and tell how far they are, before the token.
 pub const PATH: &str = "/install";
@@ -43,6 +45,8 @@ pub struct Machine<'a> {
     pub inventory: &'a Inventory,
     /// The disk of its plan.
     pub disk: &'a DiskRef,
+    /// The disk that its layout takes beside that one.
+    pub second: Option<&'a DiskRef>,
 }
 
 /// What the server adds for it.
@@ -68,8 +72,7 @@ pub fn specify(
     services: Services,
 ) -> Result<Checked, String> {
     let spec = compose(profile, installer, machine, services)?;
-    let disks: Vec<_> = machine.inventory.disks.iter().map(as_known).collect();
-    kickstart::disks::choose(&spec.storage, &disks).map_err(|none| none.to_string())?;
+    storage::check(&spec.storage, machine)?;
     check(installer, spec)
 }
 
@@ -90,6 +93,7 @@ pub fn try_out(profile: &Profile) -> Result<(), String> {
             name: "any",
             inventory: &inventory,
             disk: &disk,
+            second: None,
         };
         let role = Role {
             name: word("role", Name::new(profile.role.as_str()))?,
@@ -160,11 +164,7 @@ fn compose(
         hostname: word("hostname", HostName::new(machine.name))?,
         label: None,
         firmware: firmware(machine.inventory)?,
-        storage: Storage {
-            disk: disk(machine)?,
-            layout: installer.layout.clone(),
-            swap: installer.swap,
-        },
+        storage: storage::storage(installer, machine)?,
         network: network::network(installer, machine.inventory, &services.networks)?,
         users: installer.users.clone(),
         locale: installer.locale.clone(),
@@ -233,49 +233,6 @@ fn firmware(inventory: &Inventory) -> Result<Firmware, String> {
              it a profile with an image"
                 .into(),
         ),
-    }
-}
-
-/// The rule by which the installer finds the very disk of the plan.
-fn disk(machine: &Machine<'_>) -> Result<DiskRule, String> {
-    let wanted = machine.disk;
-    let serial = wanted
-        .serial
-        .as_deref()
-        .map(str::trim)
-        .and_then(|text| Serial::new(text).ok());
-    let place = wanted.by_path.as_deref().and_then(|text| ByPath::new(text).ok());
-    let rules = serial
-        .map(DiskRule::Serial)
-        .into_iter()
-        .chain(place.map(DiskRule::ByPath));
-    let disks: Vec<_> = machine.inventory.disks.iter().map(as_known).collect();
-    let mut why = "storage.disk: the chosen disk has neither a serial number nor a place by which an installer could \
-                   find it; choose another one, or a profile with an image"
-        .to_owned();
-    for rule in rules {
-        let storage = Storage {
-            disk: rule,
-            layout: Layout::Whole,
-            swap: Swap::None,
-        };
-        match kickstart::disks::choose(&storage, &disks) {
-            Ok(_) => return Ok(storage.disk),
-            Err(none) => why = none.to_string(),
-        }
-    }
-    Err(why)
-}
-
-fn as_known(disk: &Disk) -> kickstart::disks::Disk {
-    kickstart::disks::Disk {
-        name: disk.name.clone(),
-        size: disk.size,
-        serial: disk.serial.as_deref().map(|serial| serial.trim().to_owned()),
-        by_path: disk.by_path.clone(),
-        usb: disk.transport == Transport::Usb,
-        removable: disk.removable,
-        read_only: disk.read_only,
     }
 }
 

@@ -53,7 +53,10 @@ pub struct NodeDetail {
     pub inventory: Inventory,
     /// The disk that approval would choose, or has chosen, by kernel name; `None` with the reason in `disk_reason`.
     pub disk: Option<String>,
-    /// Why that disk, or why none.
+    /// The disk that the layout of its profile takes beside that one: overwritten too.
+    #[serde(default)]
+    pub second_disk: Option<String>,
+    /// Why these disks and what is on them, or why none.
     pub disk_reason: String,
     /// What it offers, once installed.
     pub compute: Option<ComputeReport>,

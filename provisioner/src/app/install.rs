@@ -88,6 +88,7 @@ impl App {
             name,
             inventory,
             disk: &plan.disk,
+            second: plan.second.as_ref(),
         };
         install::specify(profile, installer, &machine, self.services(profile, installer, None)?).map(drop)
     }
@@ -230,6 +231,7 @@ impl App {
             name: &node.name,
             inventory: &inventory,
             disk: &plan.disk,
+            second: plan.second.as_ref(),
         };
         let templates = self.templates.now()?;
         let services = self.services(profile, installer, Some(server.address.into()))?;

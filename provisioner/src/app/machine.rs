@@ -13,11 +13,11 @@ use tracing::info;
 use super::{App, AppError, Caller, Change};
 use crate::boot::{self, Boot, Card, Obstacle};
 use crate::events;
+use crate::identity;
 use crate::lifecycle::{Event, Plan, State};
 use crate::network::neighbours;
 use crate::orders::{self, Site};
 use crate::registry::{Entry, Node};
-use crate::{disks, identity};
 
 /// Who asks for a boot script.
 #[derive(Clone, Copy, Debug, Default)]
@@ -323,11 +323,12 @@ impl App {
             let Some(profile) = self.config.profiles.get(name) else {
                 continue;
             };
-            match disks::choose(&self.disk_rule(profile), inventory) {
-                Ok(choice) if rule.when.hold(inventory, &choice) => {
+            match self.choose_disks(profile, None, inventory) {
+                Ok((choice, second)) if rule.when.hold(inventory, &choice) => {
                     let plan = Plan {
                         profile: name.clone(),
                         disk: choice.disk,
+                        second: second.as_ref().map(|second| second.disk.clone()),
                         system: profile.system(),
                     };
                     if let Err(why) = self.can_be_installed(&node.name, &plan, inventory) {
@@ -340,6 +341,7 @@ impl App {
                         rule = rule.name,
                         disk = choice.name,
                         why = choice.why,
+                        second = second.map(|second| second.why),
                         "approved"
                     );
                     self.registry.apply(&node.id, &Event::Approve(plan), &actor, now)?;

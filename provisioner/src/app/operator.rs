@@ -4,12 +4,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use provisioner_api::{Approve, EventEntry, ImageSummary, NodeDetail, Reject};
+use provisioner_api::{Approve, EventEntry, ImageSummary, Inventory, NodeDetail, Reject};
 use tracing::{info, warn};
 
 use super::{App, AppError, Change};
 use crate::config::{Profile, Source, is_host_name};
-use crate::disks::{self, DiskRule};
+use crate::disks::{self, Choice, DiskRule};
 use crate::images::Imported;
 use crate::install;
 use crate::lifecycle::{Event, Plan, System};
@@ -49,23 +49,21 @@ impl App {
             )));
         }
         let inventory = self.registry.inventory(&node.id)?;
-        let rule = self.disk_rule(profile);
-        let choice = match &approve.disk {
-            Some(disk) => disks::named(disk, rule.min_size, &inventory),
-            None => disks::choose(&rule, &inventory),
-        };
-        let choice = choice.map_err(AppError::Invalid)?;
+        let disks = self.choose_disks(profile, approve.disk.as_deref(), &inventory);
+        let (choice, second) = disks.map_err(AppError::Invalid)?;
         info!(
             node = node.name,
             actor,
             profile = name,
             disk = choice.name,
             why = choice.why,
+            second = second.as_ref().map(|second| second.why.as_str()),
             "approved"
         );
         let plan = Plan {
             profile: name.clone(),
             disk: choice.disk,
+            second: second.map(|second| second.disk),
             system: profile.system(),
         };
         let called = approve.name.as_deref().unwrap_or(&node.name);
@@ -218,8 +216,25 @@ impl App {
         })
     }
 
+    /// The disks that would be written for a profile: the one that is named, else the one of its rule; and the second of
+    /// its layout.
+    pub(super) fn choose_disks(
+        &self,
+        profile: &Profile,
+        named: Option<&str>,
+        inventory: &Inventory,
+    ) -> Result<(Choice, Option<Choice>), String> {
+        let rule = self.disk_rule(profile);
+        let choice = match named {
+            Some(disk) => disks::named(disk, rule.min_size, inventory)?,
+            None => disks::choose(&rule, inventory)?,
+        };
+        let second = install::second(profile, inventory, &choice.disk)?;
+        Ok((choice, second))
+    }
+
     /// The profile's rule, which must find room for its system where that is known.
-    pub(super) fn disk_rule(&self, profile: &Profile) -> DiskRule {
+    fn disk_rule(&self, profile: &Profile) -> DiskRule {
         let system = match &profile.source {
             Source::Image(image) => self
                 .images

@@ -19,7 +19,7 @@ use crate::images::StoredProgram;
 use crate::install::{self, Machine, Networks, Services};
 use crate::node_init::{self, NodeToBe};
 use crate::registry::Entry;
-use crate::{disks, events, templates};
+use crate::{events, templates};
 
 /// Stands in a URL for the word that is one installation's alone.
 const TOKEN: &str = "TOKEN-OF-THE-INSTALLATION";
@@ -150,16 +150,18 @@ impl App {
             Some(node) => self.registry.inventory(&node.id)?,
             None => install::made_up(FirmwareType::Uefi64),
         };
-        let disk = if let Some(plan) = plan.filter(|plan| plan.profile == *name) {
-            plan.disk.clone()
+        let (disk, second) = if let Some(plan) = plan.filter(|plan| plan.profile == *name) {
+            (plan.disk.clone(), plan.second.clone())
         } else {
-            let choice = disks::choose(&self.disk_rule(profile), &inventory);
-            choice.map_err(AppError::Invalid)?.disk
+            let disks = self.choose_disks(profile, None, &inventory);
+            let (choice, second) = disks.map_err(AppError::Invalid)?;
+            (choice.disk, second.map(|second| second.disk))
         };
         let machine = Machine {
             name: node.as_ref().map_or(ANY, |node| node.name.as_str()),
             inventory: &inventory,
             disk: &disk,
+            second: second.as_ref(),
         };
         // A machine that nobody has can be at an address that nobody has.
         let networks = if node.is_some() {

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 
-use provisioner_api::{FirmwareType, Inventory, NodeDetail, NodeSummary, StatusReport};
+use provisioner_api::{Approve, DiskRef, FirmwareType, Inventory, NodeDetail, NodeSummary, StatusReport};
 
 use super::{App, AppError};
 use crate::disks;
 use crate::dns::Host;
+use crate::events;
 use crate::lifecycle::State;
 use crate::presence::Seen;
 use crate::registry::Node;
@@ -38,13 +39,19 @@ impl App {
 
     /// One node, whole. Reads the database.
     pub fn node(&self, node: &str, now: i64) -> Result<NodeDetail, AppError> {
+        self.node_if(node, &Approve::default(), now)
+    }
+
+    /// One node, whole, with the disks that would be written if that was asked. Reads the database.
+    pub fn node_if(&self, node: &str, asked: &Approve, now: i64) -> Result<NodeDetail, AppError> {
         let node = self.find(node)?;
         let inventory = self.registry.inventory(&node.id)?;
-        let (disk, disk_reason) = self.disk(&node, &inventory);
+        let disks = self.disks(&node, &inventory, asked);
         Ok(NodeDetail {
             summary: self.summarise(&node, now),
-            disk,
-            disk_reason,
+            disk: disks.first,
+            second_disk: disks.second,
+            disk_reason: disks.why,
             compute: self.registry.report(&node.id)?,
             load: self.presence.of(&node.id).and_then(|seen| seen.load),
             profile: node.state.plan().map(|plan| plan.profile.clone()),
@@ -196,31 +203,50 @@ impl App {
         self.registry.nodes().iter().filter(belongs).map(host).collect()
     }
 
-    /// The disk that approval has chosen or would choose, and why.
-    fn disk(&self, node: &Node, inventory: &Inventory) -> (Option<String>, String) {
+    /// The disks that approval has chosen, or would choose if that was asked.
+    fn disks(&self, node: &Node, inventory: &Inventory, asked: &Approve) -> Disks {
         if let Some(plan) = node.state.plan() {
-            return match disks::find(&plan.disk, inventory) {
-                Some(disk) => (
-                    Some(disk.name.clone()),
-                    format!("chosen at approval: {}", crate::events::disk(plan)),
-                ),
-                None => (
-                    None,
-                    format!(
-                        "{} was chosen at approval and is not there now",
-                        crate::events::disk(plan)
-                    ),
-                ),
+            let name = |disk: &DiskRef| disks::find(disk, inventory).map(|disk| disk.name.clone());
+            let chosen = events::disks(plan);
+            let first = name(&plan.disk);
+            return Disks {
+                second: plan.second.as_ref().and_then(name),
+                why: match first {
+                    Some(_) => format!("chosen at approval: {chosen}"),
+                    None => format!("chosen at approval and not there now: {chosen}"),
+                },
+                first,
             };
         }
-        // The default profile is one of the profiles: the configuration was checked.
-        let profile = self.config.profiles.get(&self.config.default_profile);
-        match profile.map(|profile| disks::choose(&self.disk_rule(profile), inventory)) {
-            Some(Ok(choice)) => (Some(choice.name), choice.why),
-            Some(Err(why)) => (None, why),
-            None => (None, "there is no default profile".into()),
+        let wanted = asked.profile.as_ref().or(node.profile.as_ref());
+        let name = wanted.unwrap_or(&self.config.default_profile);
+        let nothing = |why| Disks {
+            first: None,
+            second: None,
+            why,
+        };
+        let Some(profile) = self.config.profiles.get(name) else {
+            return nothing(format!("there is no profile {name}"));
+        };
+        match self.choose_disks(profile, asked.disk.as_deref(), inventory) {
+            Ok((choice, second)) => Disks {
+                first: Some(choice.name),
+                why: match &second {
+                    Some(second) => format!("{}; {}", choice.why, second.why),
+                    None => choice.why,
+                },
+                second: second.map(|second| second.name),
+            },
+            Err(why) => nothing(why),
         }
     }
+}
+
+/// The disks of a node that are written, by kernel name.
+struct Disks {
+    first: Option<String>,
+    second: Option<String>,
+    why: String,
 }
 
 fn firmware(firmware: FirmwareType) -> &'static str {

@@ -16,6 +16,7 @@ fn every_state() -> Vec<(State, Boot)> {
     let plan = || Plan {
         profile: "default".into(),
         disk: disk.clone(),
+        second: None,
         system: System::Image,
     };
     let attempt = Attempt::default();

@@ -38,14 +38,14 @@ fn list(client: &Client, json: bool) -> anyhow::Result<()> {
 }
 
 fn show(client: &Client, name: &str, json: bool) -> anyhow::Result<()> {
-    let node = detail(client, name)?;
+    let node = detail(client, name, &[])?;
     answer(&node, json, |node| node_in_words(node, now()))
 }
 
 fn approve(client: &Client, approve: &Approve, json: bool) -> anyhow::Result<()> {
-    let node = detail(client, &approve.name)?;
     if !approve.yes {
-        confirm(&node, approve.disk.as_deref())?;
+        let asked = [("profile", &approve.profile), ("disk", &approve.disk)];
+        confirm(&detail(client, &approve.name, &asked)?)?;
     }
     let approval = Approval {
         profile: approve.profile.clone(),
@@ -81,29 +81,38 @@ fn seen(client: &Client, json: bool) -> anyhow::Result<()> {
     answer(&cards, json, |cards| cards_in_words(cards, now()))
 }
 
-fn detail(client: &Client, name: &str) -> anyhow::Result<NodeDetail> {
-    talk(client.get(&format!("/api/v1/nodes/{}", segment(name))))
+/// A node, with the disks that would be written if it was approved so.
+fn detail(client: &Client, name: &str, asked: &[(&str, &Option<String>)]) -> anyhow::Result<NodeDetail> {
+    let asked = asked.iter().filter_map(|(key, value)| Some((key, value.as_deref()?)));
+    let asked: Vec<String> = asked.map(|(key, value)| format!("{key}={}", segment(value))).collect();
+    let question = if asked.is_empty() { "" } else { "?" };
+    talk(client.get(&format!("/api/v1/nodes/{}{question}{}", segment(name), asked.join("&"))))
 }
 
 /// Shows what would be lost, and asks, unless there is nothing to lose.
-fn confirm(node: &NodeDetail, named: Option<&str>) -> anyhow::Result<()> {
-    let Some(disk) = chosen(node, named) else {
-        // The server refuses with the reason; nothing can be lost.
-        return Ok(());
-    };
-    if disks::is_empty(disk) {
+fn confirm(node: &NodeDetail) -> anyhow::Result<()> {
+    // Where there is no disk to write the server refuses with the reason; nothing can be lost.
+    let written = [&node.disk, &node.second_disk].map(Option::as_deref);
+    let written = written.into_iter().flatten();
+    let full: Vec<&Disk> = written
+        .filter_map(|name| node.inventory.disks.iter().find(|disk| disk.name == name))
+        .filter(|disk| !disks::is_empty(disk))
+        .collect();
+    if full.is_empty() {
         return Ok(());
     }
     let name = &node.summary.name;
-    let holds = format!(
-        "{name}: {} holds {}",
-        disk_in_words(disk),
-        plain(&disk.contents.summary)
-    );
+    let holds = |disk: &&Disk| format!("{} holds {}", disk_in_words(disk), plain(&disk.contents.summary));
     if !std::io::stdin().is_terminal() {
-        bail!("{holds}; all of it would be lost: add --yes if that is meant");
+        let all: Vec<String> = full.iter().map(holds).collect();
+        bail!(
+            "{name}: {}; all of it would be lost: add --yes if that is meant",
+            all.join(", and ")
+        );
     }
-    println!("{holds}.\n{}", partitions_in_words(disk));
+    for disk in &full {
+        println!("{name}: {}.\n{}", holds(disk), partitions_in_words(disk));
+    }
     print!("All of it will be lost. Type the node's name to go on: ");
     std::io::stdout().flush().context("asking")?;
     let mut typed = String::new();
@@ -112,18 +121,6 @@ fn confirm(node: &NodeDetail, named: Option<&str>) -> anyhow::Result<()> {
         bail!("nothing was changed");
     }
     Ok(())
-}
-
-/// The disk that an approval would use.
-fn chosen<'a>(node: &'a NodeDetail, named: Option<&str>) -> Option<&'a Disk> {
-    let Some(named) = named else {
-        return node
-            .inventory
-            .disks
-            .iter()
-            .find(|disk| node.disk.as_deref() == Some(&disk.name));
-    };
-    node.inventory.disks.iter().find(|disk| disks::answers_to(disk, named))
 }
 
 fn nodes_in_words(nodes: &[NodeSummary], now: i64) -> String {
@@ -255,6 +252,7 @@ fn node_in_words(node: &NodeDetail, now: i64) -> String {
         "chosen disk",
         format!("{} {}", node.disk.as_deref().unwrap_or("none"), node.disk_reason),
     ));
+    lines.extend(node.second_disk.clone().map(|disk| ("second disk", disk)));
     lines.extend(compute_in_words(node));
     lines.extend(node.installer_log.iter().map(|line| ("installer's log", plain(line))));
     lines.extend(summary.warnings.iter().map(|warning| ("warning", warning.clone())));

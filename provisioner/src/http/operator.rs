@@ -88,9 +88,18 @@ pub(super) async fn nodes(State(web): State<Web>) -> Result<Json<Vec<NodeSummary
 
 /// One node, whole.
 #[utoipa::path(get, path = "/api/v1/nodes/{name}", tag = "operator",
-    params(("name" = String, Path, description = "Name or id")), responses((status = 200, body = NodeDetail)))]
-pub(super) async fn node(State(web): State<Web>, Path(name): Path<String>) -> Result<Json<NodeDetail>, Fault> {
-    blocking(&web.app, move |app| app.node(&name, now())).await.map(Json)
+    params(("name" = String, Path, description = "Name or id"),
+        ("profile" = Option<String>, Query, description = "Show the disks that approval for this profile would overwrite"),
+        ("disk" = Option<String>, Query, description = "The same for approval with this disk")),
+    responses((status = 200, body = NodeDetail)))]
+pub(super) async fn node(
+    State(web): State<Web>,
+    Path(name): Path<String>,
+    Query(asked): Query<Approve>,
+) -> Result<Json<NodeDetail>, Fault> {
+    blocking(&web.app, move |app| app.node_if(&name, &asked, now()))
+        .await
+        .map(Json)
 }
 
 /// Allows the node's disk to be written.

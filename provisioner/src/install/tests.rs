@@ -3,6 +3,9 @@
 
 use std::path::Path;
 
+use kickstart::spec::DiskRule;
+use kickstart::words::{ByPath, Serial};
+
 use super::*;
 use crate::config::Config;
 
@@ -33,20 +36,8 @@ fn machine(disks: Vec<Disk>) -> Inventory {
     }
 }
 
-fn specified(profile: &Profile, inventory: &Inventory, chosen: usize) -> Result<Spec, String> {
-    let disk = &inventory.disks[chosen];
-    let disk = DiskRef {
-        wwn: disk.wwn.clone(),
-        serial: disk.serial.clone(),
-        by_path: disk.by_path.clone(),
-        size: disk.size,
-    };
-    let machine = Machine {
-        name: "node-001",
-        inventory,
-        disk: &disk,
-    };
-    let services = Services {
+fn services() -> Services {
+    Services {
         role: Role {
             name: Name::new("plain").unwrap(),
             packages: Vec::new(),
@@ -57,8 +48,28 @@ fn specified(profile: &Profile, inventory: &Inventory, chosen: usize) -> Result<
         through_ours: true,
         server: Some([192, 0, 2, 1].into()),
         networks: Networks::made_up(),
+    }
+}
+
+fn reference(disk: &Disk) -> DiskRef {
+    DiskRef {
+        wwn: disk.wwn.clone(),
+        serial: disk.serial.clone(),
+        by_path: disk.by_path.clone(),
+        size: disk.size,
+    }
+}
+
+fn specified(profile: &Profile, inventory: &Inventory, chosen: usize) -> Result<Spec, String> {
+    let disk = reference(&inventory.disks[chosen]);
+    let also = second(profile, inventory, &disk)?;
+    let machine = Machine {
+        name: "node-001",
+        inventory,
+        disk: &disk,
+        second: also.as_ref().map(|also| &also.disk),
     };
-    specify(profile, profile.installer().unwrap(), &machine, services).map(|spec| spec.spec().clone())
+    specify(profile, profile.installer().unwrap(), &machine, services()).map(|spec| spec.spec().clone())
 }
 
 #[test]
@@ -152,6 +163,89 @@ fn what_a_machine_cannot_be_is_said_with_the_field_before_it_boots() {
             .unwrap_err()
             .starts_with("network.uplink.card: ")
     );
+}
+
+#[test]
+fn the_second_disk_is_the_one_that_was_shown_whatever_is_plugged_in_later() {
+    let mirrored = profile("", "layout = { kind = \"raid1\", second = { smallest-above = 50 } }");
+    let shown = machine(vec![disk("sda", Some("S-1"), 100), disk("sdb", Some("S-2"), 100)]);
+    let first = reference(&shown.disks[0]);
+    let choice = second(&mirrored, &shown, &first).unwrap().unwrap();
+    assert_eq!(choice.name, "sdb");
+    assert!(
+        choice.why.starts_with("the other half of the mirror: sdb S-2 100 GB"),
+        "{}",
+        choice.why
+    );
+    let spec = specified(&mirrored, &shown, 0).unwrap();
+    let named = Layout::Raid1 {
+        second: DiskRule::Serial(Serial::new("S-2").unwrap()),
+    };
+    assert_eq!(spec.storage.layout, named);
+    // A smaller one that comes later is not what somebody was shown.
+    let mut later = shown.clone();
+    later.disks.push(disk("sdc", Some("S-3"), 60));
+    let of = |second| Machine {
+        name: "node-001",
+        inventory: &later,
+        disk: &first,
+        second,
+    };
+    let installer = mirrored.installer().unwrap();
+    let spec = specify(&mirrored, installer, &of(Some(&choice.disk)), services()).unwrap();
+    assert_eq!(spec.spec().storage.layout, named);
+    let error = specify(&mirrored, installer, &of(None), services()).unwrap_err();
+    assert!(error.starts_with("storage.layout: "), "{error}");
+}
+
+#[test]
+fn a_second_disk_in_danger_is_refused_as_the_first_would_be() {
+    type Harm = fn(&mut Disk);
+    let cases: [(&str, Harm); 5] = [
+        ("it is removable", |disk| disk.removable = true),
+        ("it is attached by USB", |disk| {
+            disk.transport = provisioner_api::Transport::Usb;
+        }),
+        ("it cannot be written", |disk| disk.read_only = true),
+        ("it is in use", |disk| disk.in_use = true),
+        ("it is failing", |disk| {
+            disk.health = Some(provisioner_api::DiskHealth {
+                passed: false,
+                bad_sectors: Some(9),
+                power_on_hours: None,
+                summary: "9 bad sectors".into(),
+            });
+        }),
+    ];
+    let layouts = [
+        (
+            "storage.layout.second",
+            "layout = { kind = \"raid1\", second = { serial = \"S-2\" } }",
+        ),
+        (
+            "storage.layout.disk",
+            "layout = { kind = \"data-disk\", disk = { serial = \"S-2\" }, mount = \"/data\" }",
+        ),
+    ];
+    for (field, layout) in layouts {
+        let profile = profile("", layout);
+        for (why, harm) in cases {
+            let mut machine = machine(vec![disk("sda", Some("S-1"), 100), disk("sdb", Some("S-2"), 100)]);
+            assert!(specified(&profile, &machine, 0).is_ok());
+            harm(&mut machine.disks[1]);
+            let error = specified(&profile, &machine, 0).unwrap_err();
+            assert!(error.starts_with(field) && error.contains(why), "{error}");
+        }
+        let one = machine(vec![disk("sda", Some("S-2"), 100)]);
+        let error = specified(&profile, &one, 0).unwrap_err();
+        assert!(
+            error.starts_with(field) && error.contains("it is the system's"),
+            "{error}"
+        );
+    }
+    let mirrored = profile("", "layout = { kind = \"raid1\", second = { serial = \"S-2\" } }");
+    let small = machine(vec![disk("sda", Some("S-1"), 100), disk("sdb", Some("S-2"), 4)]);
+    assert!(specified(&mirrored, &small, 0).unwrap_err().contains("it is too small"));
 }
 
 #[test]

@@ -80,6 +80,9 @@ pub struct Plan {
     pub profile: String,
     /// The disk that was chosen at approval, and shown there with what is on it.
     pub disk: DiskRef,
+    /// The disk that its layout takes beside that one: chosen, shown and named likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second: Option<DiskRef>,
     /// Who puts a system there. States of before there were installers say nothing of it.
     #[serde(default)]
     pub system: System,

@@ -16,6 +16,7 @@ fn plan() -> Plan {
     Plan {
         profile: "default".into(),
         disk,
+        second: None,
         system: System::Image,
     }
 }

@@ -151,7 +151,11 @@ fn what_is_no_whole_medium_is_refused_and_leaves_nothing() {
         "no file with something in it",
     );
     let pipe = lab.unpacked(&[("linux", "kernel")]);
-    nix::unistd::mkfifo(&Path::new(&pipe.folder).join("initrd.gz"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    nix::unistd::mkfifo(
+        &Path::new(&pipe.folder).join("initrd.gz"),
+        nix::sys::stat::Mode::S_IRWXU,
+    )
+    .unwrap();
     refused(&pipe, "no file with something in it");
     let named = |os: &str| MediumImport {
         os: os.into(),

@@ -20,6 +20,7 @@ fn plan() -> Plan {
     Plan {
         profile: "compute".into(),
         disk: disk(),
+        second: None,
         system: System::Image,
     }
 }

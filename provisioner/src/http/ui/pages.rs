@@ -282,16 +282,11 @@ impl<'a> NodeView<'a> {
             detail: &event.detail,
             actor: &event.actor,
         };
-        let decided = node.profile.is_some();
         Self {
             row: Row::new(&node.summary, now),
             steps: steps(&node.summary),
             disk_reason: &node.disk_reason,
-            disks: inventory
-                .disks
-                .iter()
-                .map(|disk| DiskLine::new(disk, node.disk.as_deref(), decided))
-                .collect(),
+            disks: inventory.disks.iter().map(|disk| DiskLine::new(disk, node)).collect(),
             offers: offers(node),
             checks: node.compute.as_ref().map_or(&[], |report| report.checks.as_slice()),
             facts: facts(node),

@@ -372,7 +372,7 @@ pub(super) struct DiskLine {
 }
 
 impl DiskLine {
-    pub(super) fn new(disk: &Disk, chosen: Option<&str>, decided: bool) -> Self {
+    pub(super) fn new(disk: &Disk, node: &NodeDetail) -> Self {
         let kind = if disk.rotational { "hard disk" } else { "solid state" };
         let mut what = vec![
             words::disk_size(disk.size),
@@ -396,6 +396,7 @@ impl DiskLine {
             words.retain(|word| !word.is_empty());
             words.join(", ")
         };
+        let is = |chosen: &Option<String>| chosen.as_ref() == Some(&disk.name);
         Self {
             name: disk.name.clone(),
             what: what.join(" · "),
@@ -408,10 +409,11 @@ impl DiskLine {
             partitions: disk.contents.partitions.iter().map(partition).collect(),
             health: disk.health.as_ref().map(|h| h.summary.clone()).unwrap_or_default(),
             healthy: disk.health.as_ref().is_none_or(|h| h.passed),
-            chosen: match (chosen == Some(disk.name.as_str()), decided) {
-                (false, _) => "",
-                (true, false) => "approval would overwrite this disk",
-                (true, true) => "the system's disk",
+            chosen: match (is(&node.disk), is(&node.second_disk), node.profile.is_some()) {
+                (false, false, _) => "",
+                (_, _, false) => "approval would overwrite this disk",
+                (true, _, true) => "the system's disk",
+                (false, true, true) => "the layout's second disk",
             },
         }
     }

@@ -262,6 +262,7 @@ fn detail(summary: NodeSummary, word: &str) -> NodeDetail {
         summary,
         inventory,
         disk: Some("sda".into()),
+        second_disk: None,
         disk_reason: format!("sda is the only disk inside the machine {word}"),
         compute: Some(compute),
         load: Some(Load {
@@ -485,6 +486,13 @@ fn approval_shows_which_disk_would_be_overwritten_and_what_is_on_it() {
         1,
         "the other disk is left alone"
     );
+    let second = whole.inventory.disks.iter().map(|disk| disk.name.clone());
+    let both = NodeDetail {
+        second_disk: second.into_iter().find(|name| Some(name) != whole.disk.as_ref()),
+        ..whole
+    };
+    let page = html(node("site", &both, &[], 1, NOW));
+    assert_eq!(page.matches("would overwrite").count(), 2, "a layout takes both");
 }
 
 #[test]
