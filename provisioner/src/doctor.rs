@@ -12,6 +12,7 @@ use crate::network::SegmentNow;
 
 mod asking;
 pub mod firewall;
+pub mod installers;
 mod loading;
 pub mod look;
 pub mod server;

@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 
 use crate::app::App;
 use crate::config::{Cache, Config, size_in_words};
+use crate::doctor::installers::CacheDown;
 use crate::doctor::look;
 
 pub mod nginx;
@@ -29,7 +30,7 @@ use sources::Source;
 use wanted::{Missing, Reason};
 
 /// Its name in the status report.
-const SERVICE: &str = "packages";
+pub(crate) const SERVICE: &str = "packages";
 /// Between two looks: an installer that starts in between fetches by itself, or finds nobody and tries again.
 const PACE: Duration = Duration::from_secs(5);
 /// How long it may take to answer on this machine.
@@ -98,6 +99,15 @@ impl App {
                 .then(ours)
                 .flatten(),
         }
+    }
+
+    /// The cache that should answer here and does not.
+    pub(crate) fn package_cache_down(&self) -> Option<CacheDown> {
+        let config = &self.config;
+        (is_wanted(config) && self.packages.answers() == Some(false)).then_some(CacheDown {
+            port: config.ports.packages,
+            offline: config.packages.offline,
+        })
     }
 
     /// How the cache is, in full. Reads what it wrote down.

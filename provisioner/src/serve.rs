@@ -126,7 +126,7 @@ fn open(config: Config) -> Result<Arc<App>> {
     let media = Media::open(&state).with_context(at)?;
     let templates = SiteTemplates::open(&config.templates, &state).with_context(at)?;
     let key = ServerKey::open_or_make(&state)?;
-    for warning in images.warnings().into_iter().chain(templates.warnings()) {
+    for warning in images.warnings().into_iter().chain(templates.warning()) {
         warn!(warning);
     }
     info!(

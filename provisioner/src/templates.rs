@@ -100,12 +100,10 @@ impl SiteTemplates {
         &self.folder
     }
 
-    /// What a person should look at.
-    pub fn warnings(&self) -> Vec<String> {
+    /// What a person should know of the folder where it is not in force.
+    pub fn warning(&self) -> Option<String> {
         let State { set, refused } = self.read(Clone::clone);
-        let Some(first) = refused.first() else {
-            return Vec::new();
-        };
+        let first = refused.first()?;
         let more = match refused.len() {
             1 => String::new(),
             many => format!(" and {} more", many - 1),
@@ -116,9 +114,9 @@ impl SiteTemplates {
         };
         let folder = self.folder.display();
         let first = said(first);
-        vec![format!(
+        Some(format!(
             "the templates in {folder} are refused, {instead}: {first}{more}"
-        )]
+        ))
     }
 
     fn look(&self) -> Result<std::result::Result<(Files, Templates), Vec<Broken>>> {
@@ -284,7 +282,7 @@ mod tests {
     fn without_a_folder_the_built_in_ones_are_in_force() {
         let templates = Lab::new().open();
         assert!(in_force(&templates).is_empty());
-        assert!(templates.warnings().is_empty());
+        assert!(templates.warning().is_none());
     }
 
     #[test]
@@ -300,13 +298,13 @@ mod tests {
         for templates in [templates, lab.open()] {
             assert_eq!(in_force(&templates), [FILE]);
             assert_eq!(templates.refused(), refused);
-            let warning = templates.warnings().remove(0);
+            let warning = templates.warning().unwrap();
             assert!(warning.contains("stay in force"), "{warning}");
         }
         fs::remove_file(lab.folder().join("debian/partman.sh")).unwrap();
         lab.write(FILE, with("echo better"));
         let templates = lab.open();
-        assert!(templates.warnings().is_empty());
+        assert!(templates.warning().is_none());
         assert_eq!(templates.reload().unwrap(), Ok(1));
     }
 
@@ -316,7 +314,7 @@ mod tests {
         lab.write(FILE, "{{ nobody }}");
         let templates = lab.open();
         assert!(templates.now().unwrap_err().contains("template check"));
-        assert!(templates.warnings()[0].contains("no answers"));
+        assert!(templates.warning().unwrap().contains("no answers"));
         lab.write(FILE, with("echo good"));
         assert_eq!(templates.reload().unwrap(), Ok(1));
         assert_eq!(in_force(&templates), [FILE]);

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use provisioner_api::{Finding, SeenCard};
+use tests::installer::SYSTEMS;
 use tests::rom::dhcp::{self, Say, Voice};
 use tests::rom::script::Script;
 use tests::rom::{Kind, Rom, tftp};
@@ -301,6 +302,46 @@ fn a_clock_that_is_earlier_than_the_program_and_interfaces_that_changed_are_foun
         finds(street, "server", "no-interface", "br0")?;
         street.space.ip("addr add 10.77.0.9/24 dev br0")?;
         finds(street, "server", "interface-changed", "10.77.0.9")
+    })
+    .unwrap();
+}
+
+#[test]
+fn what_keeps_installers_from_what_the_settings_say_has_words_of_its_own() {
+    let (os, files) = SYSTEMS[0];
+    let profile = format!(
+        "[profiles.compute]\ninstaller = \"{os}\"\n[profiles.compute.system]\nmirror = \"http://mirror.example/debian\"\n"
+    );
+    let mut yard = Yard::dark(24, &format!("{ALONE}{profile}")).unwrap();
+    let templates = yard.server().config_file().with_file_name("templates");
+    std::fs::create_dir_all(templates.join("debian")).unwrap();
+    std::fs::write(templates.join("debian/late.sh"), "{{ nobody }}\n").unwrap();
+    yard.lab.start_server().unwrap();
+    yard.import_images().unwrap();
+    yard.tell(|street| {
+        finds(street, "server", "templates-refused", "debian/late.sh:1: ")?;
+        finds(street, "server", "no-medium", "the profile compute is installed by it")?;
+        finds(street, "server", "packages-down", "does not answer on port 3142")?;
+        let status = street.server.cli(&["status"])?;
+        ensure!(status.contains("there is no installer of debian-13"), "{status}");
+        // There the service speaks for itself.
+        ensure!(!status.contains("the package cache does not answer"), "{status}");
+        Ok(())
+    })
+    .unwrap();
+    yard.import_medium(os, files).unwrap();
+    std::fs::remove_dir_all(&templates).unwrap();
+    yard.tell(|street| {
+        finds(street, "server", "medium-unverified", os)?;
+        street.server.stop()?;
+        street.start_server()?;
+        let (findings, _) = doctor(street)?;
+        let gone = ["templates-refused", "no-medium"];
+        ensure!(
+            findings.iter().all(|finding| !gone.contains(&finding.symptom.as_str())),
+            "{findings:#?}"
+        );
+        Ok(())
     })
     .unwrap();
 }

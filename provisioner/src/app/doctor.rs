@@ -3,13 +3,16 @@
 
 use std::sync::{Arc, PoisonError};
 
-use provisioner_api::{Finding, SeenCard, SeenStart, SeenStep};
+use provisioner_api::{Finding, SeenCard, SeenStart, SeenStep, Verified};
 
 use super::{App, Change};
+use crate::config::Profile;
+use crate::doctor::installers::{Installers, PACKAGES_DOWN, Refused, WithoutMedium};
 use crate::doctor::server::{self, Facts};
 use crate::doctor::{self, Case, look};
 use crate::journal::{Attempt, Card, Seen};
 use crate::network::{Company, SegmentNow};
+use crate::packages;
 
 impl App {
     /// Everything that does not work: the server first, then machines, the last seen first.
@@ -22,7 +25,8 @@ impl App {
     /// What is wrong with the server itself, but for what its images and services say.
     pub(super) fn server_findings(&self, now: i64) -> Vec<Finding> {
         let mut findings = server::examine(&self.facts(now));
-        findings.retain(|finding| finding.symptom != "warning");
+        // Services speak for themselves there.
+        findings.retain(|finding| finding.symptom != "warning" && finding.symptom != PACKAGES_DOWN);
         findings
     }
 
@@ -108,14 +112,39 @@ impl App {
         segments.get(&Arc::clone(&card.interface)).cloned()
     }
 
+    /// Profiles whose installers have nothing to start from.
+    fn without_medium(&self) -> Vec<WithoutMedium> {
+        let profiles = self.config.profiles.iter();
+        let missing = |(name, profile): (&String, &Profile)| {
+            let os = profile.installer()?.os;
+            self.media.of(os).err()?;
+            let mut held = self.media.all().into_iter().filter(|medium| medium.os == os);
+            Some(WithoutMedium {
+                profile: name.clone(),
+                os: os.name,
+                problem: held.find_map(|medium| medium.problem.clone()),
+            })
+        };
+        profiles.filter_map(missing).collect()
+    }
+
+    /// Media that machines may be installed from though nobody vouches for them.
+    fn unverified_media(&self) -> Vec<(&'static str, String)> {
+        let all = self.media.all().into_iter();
+        all.filter(|medium| medium.problem.is_none() && medium.record.verified == Verified::Nothing)
+            .map(|medium| (medium.os.name, medium.record.source.clone()))
+            .collect()
+    }
+
     /// What the server can find out about itself while it runs.
     fn facts(&self, now: i64) -> Facts {
         let services = self.services.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let cache = self.package_cache_down();
         let mut warnings = self.asset_warnings();
         warnings.extend(
             services
                 .iter()
-                .filter(|service| !service.ok)
+                .filter(|service| !service.ok && (cache.is_none() || service.name != packages::SERVICE))
                 .map(|service| format!("{}: {}", service.name, service.detail)),
         );
         let ram = self.images.ram().ok();
@@ -140,6 +169,15 @@ impl App {
             built: look::built(now),
             now,
             warnings,
+            installers: Installers {
+                refused: self.templates.warning().map(|says| Refused {
+                    says,
+                    others: self.templates.now().is_ok(),
+                }),
+                without_medium: self.without_medium(),
+                unverified: self.unverified_media(),
+                cache,
+            },
             ram_created: ram.and_then(|ram| i64::try_from(ram.manifest.created).ok()),
             ..Facts::default()
         }

@@ -70,14 +70,6 @@ impl App {
         }
     }
 
-    /// What a profile needs and this server does not have.
-    pub(super) fn source_missing(&self, profile: &Profile) -> Option<String> {
-        match &profile.source {
-            Source::Image(image) => self.is_for_role(image, profile).err(),
-            Source::Installer(installer) => self.medium(installer.os).err(),
-        }
-    }
-
     /// Whether a machine can be installed by this plan; names the field that stands against it.
     pub(super) fn can_be_installed(&self, name: &str, plan: &Plan, inventory: &Inventory) -> Result<(), String> {
         let profile = self.config.profiles.get(&plan.profile);

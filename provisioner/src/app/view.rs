@@ -118,13 +118,9 @@ impl App {
     /// What is missing or wrong with images.
     pub(super) fn asset_warnings(&self) -> Vec<String> {
         let mut warnings = self.images.warnings();
-        warnings.extend(self.templates.warnings());
-        let missing = self
-            .config
-            .profiles
-            .values()
-            .filter_map(|profile| self.source_missing(profile));
-        warnings.extend(missing);
+        let profiles = self.config.profiles.values();
+        let unfit = profiles.filter_map(|profile| self.is_for_role(profile.image()?, profile).err());
+        warnings.extend(unfit);
         warnings.dedup();
         warnings
     }

@@ -15,12 +15,13 @@ pub fn run(config: &Config, json: bool) -> anyhow::Result<bool> {
     let client = client(config);
     let told: anyhow::Result<Vec<Finding>> = talk(client.get("/api/v1/doctor"));
     let mut findings = server::examine(&look::look(config, told.is_ok(), now()));
-    for finding in told.unwrap_or_default() {
+    // What both see is said once; the server may see one symptom several times.
+    let mut told = told.unwrap_or_default();
+    told.retain(|finding| {
         let known = |other: &Finding| (&other.about, &other.symptom) == (&finding.about, &finding.symptom);
-        if finding.symptom == "warning" || !findings.iter().any(known) {
-            findings.push(finding);
-        }
-    }
+        !findings.iter().any(known)
+    });
+    findings.extend(told);
     // What keeps a machine from arriving before what is only worth knowing.
     findings.sort_by_key(|finding| !finding.grave);
     answer(&findings, json, |findings| in_words(findings, now()))?;

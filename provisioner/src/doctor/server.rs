@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use provisioner_api::Finding;
 
 use super::firewall::{Door, Protocol};
+use super::installers::{self, Installers};
 
 /// Bytes below which an import fails: an image of a gigabyte and some room for the database.
 const LITTLE: u64 = 2_000_000_000;
@@ -42,6 +43,8 @@ pub struct Facts {
     pub now: i64,
     /// What a running server says of its images and services; nothing where it does not run.
     pub warnings: Vec<String>,
+    /// What keeps installers from doing what the settings say.
+    pub installers: Installers,
     /// Seconds since 1970 of the sources of the RAM environment that is booted.
     pub ram_created: Option<i64>,
 }
@@ -100,6 +103,7 @@ pub fn examine(facts: &Facts) -> Vec<Finding> {
             )
         });
     }
+    findings.extend(installers::examine(&facts.installers));
     findings.extend(facts.warnings.iter().map(|warning| told(warning)));
     findings
 }
@@ -190,7 +194,7 @@ fn closed(door: &Door) -> Finding {
     )
 }
 
-fn finding(symptom: &str, says: impl Into<String>, action: impl Into<String>) -> Finding {
+pub(super) fn finding(symptom: &str, says: impl Into<String>, action: impl Into<String>) -> Finding {
     Finding {
         about: "server".into(),
         symptom: symptom.into(),
