@@ -158,4 +158,4 @@ fn role(kind: &partition_types::Type) -> PartitionRole {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

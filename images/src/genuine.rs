@@ -186,6 +186,46 @@ mod tests {
         assert!(renamed.to_string().contains("does not list y.raw"), "{renamed:#}");
     }
 
+    /// Of a distribution that does not exist; its disc is six bytes long.
+    fn testdata(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("src/testdata").join(name)
+    }
+
+    /// What is said of the disc with these files beside it, the first of them the list, and this keyring.
+    fn said(beside: &[(&str, &[u8])], keyring: &str) -> Result<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let disc = folder.path().join("disc.iso");
+        fs::write(&disc, "a disc").unwrap();
+        for (name, content) in beside {
+            fs::write(folder.path().join(name), content).unwrap();
+        }
+        let evidence = Evidence {
+            sums: Some(folder.path().join(beside[0].0)),
+            keyring: Some(testdata(keyring)),
+            ..Evidence::default()
+        };
+        check(&disc, &evidence)
+    }
+
+    #[test]
+    fn a_list_counts_where_somebody_whom_the_keyring_names_has_signed_it_and_only_what_he_signed() {
+        let read = |name: &str| fs::read(testdata(name)).unwrap();
+        let (list, signature, clear) = (read("SHA256SUMS"), read("SHA256SUMS.sign"), read("CHECKSUM"));
+        let beside = [("SUMS", list.as_slice()), ("SUMS.gpg", signature.as_slice())];
+        assert!(said(&beside, "maker.gpg").unwrap().contains("signed by a key"));
+        assert!(said(&[("CHECKSUM", &clear)], "maker.gpg").is_ok());
+        for keyring in ["stranger.gpg", "nobody.gpg"] {
+            assert!(said(&beside, keyring).is_err());
+            assert!(said(&[("CHECKSUM", &clear)], keyring).is_err());
+        }
+        assert!(said(&[("SUMS", &list)], "maker.gpg").is_err(), "no signature at all");
+        let other = [list.as_slice(), b"#"].concat();
+        assert!(said(&[("SUMS", &other), ("SUMS.gpg", &signature)], "maker.gpg").is_err());
+        // What stands before and behind the signed part is anybody's.
+        let forged = format!("SHA256 (disc.iso) = {}\n", "0".repeat(64));
+        assert!(said(&[("CHECKSUM", &[forged.as_bytes(), &clear].concat())], "maker.gpg").is_ok());
+    }
+
     proptest! {
         #[test]
         fn no_list_makes_the_reader_panic(list in "(?s).{0,200}", name in "\\PC{0,20}") {

@@ -196,3 +196,50 @@ fn manifest(args: &CloudArgs, table: &Table, created: u64, size: u64, cut: Cut) 
     manifest.validate().context("checking the manifest")?;
     Ok(manifest)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use provisioner_api::SEED_SIZE;
+
+    use super::*;
+    use crate::foreign::tests::usual;
+
+    #[test]
+    fn a_disk_is_left_as_it_is_but_for_what_every_disk_gets_anew_and_the_flag_of_old_bioses() {
+        let before = usual();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("disk");
+        fs::write(&path, &before).unwrap();
+        let table = foreign::read(&File::open(&path).unwrap()).unwrap();
+        let unused = prepare(&path, &table).unwrap();
+        let after = fs::read(&path).unwrap();
+        let copy = usize::try_from(table.copy_at).unwrap();
+        assert_eq!((before[446], after[446]), (0, 0x80));
+        assert_eq!(before[..446], after[..446]);
+        assert_eq!(before[447..copy], after[447..copy]);
+        assert!(after[copy..].iter().all(|byte| *byte == 0));
+        for partition in &table.partitions {
+            let inside = partition.start..partition.start + partition.size;
+            assert!(
+                unused
+                    .iter()
+                    .all(|gap| gap.end <= inside.start || gap.start >= inside.end)
+            );
+        }
+        assert_eq!(unused.last().unwrap().end, after.len() as u64);
+    }
+
+    #[test]
+    fn an_image_that_fills_its_disk_is_given_room_for_the_seed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("disk");
+        fs::write(&path, usual()).unwrap();
+        let mut table = foreign::read(&File::open(&path).unwrap()).unwrap();
+        let last = table.partitions.last_mut().unwrap();
+        last.size = table.copy_at - last.start;
+        prepare(&path, &table).unwrap();
+        let size = fs::metadata(&path).unwrap().len();
+        assert_eq!(size, 16 * MIB + SEED_SIZE + MIB);
+    }
+}

@@ -35,7 +35,8 @@ fn disk(kinds: &[(Type, &str)]) -> Vec<u8> {
     raw
 }
 
-fn usual() -> Vec<u8> {
+/// One that starts on all machines.
+pub(crate) fn usual() -> Vec<u8> {
     disk(&[(BIOS, "bios"), (EFI, "efi"), (LINUX_FS, "root")])
 }
 
