@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use provisioner_api::Manifest;
 
 /// Builds the RAM environment and node images of Gleaner.
 #[derive(Debug, Parser)]
@@ -155,7 +156,7 @@ pub struct CloudArgs {
     /// The image, as its makers publish it: qcow2 or raw, packed by xz or not.
     pub file: PathBuf,
     /// What the node image is called.
-    #[arg(long)]
+    #[arg(long, value_parser = image_name)]
     pub name: String,
     /// Folder for the result; made if missing.
     #[arg(long)]
@@ -163,6 +164,9 @@ pub struct CloudArgs {
     /// What there is to check it against.
     #[command(flatten)]
     pub evidence: Evidence,
+    /// Keys of which one must have signed the list; needs gpgv.
+    #[arg(long, value_name = "FILE", requires = "sums")]
+    pub keyring: Option<PathBuf>,
     /// Secret key to sign with (see `images key new`); made there if missing.
     #[arg(long, env = "GLEANER_KEY", default_value = "gleaner.key")]
     pub key: PathBuf,
@@ -176,7 +180,7 @@ pub struct CloudArgs {
 
 /// What there is to check a file against: one of these must be said.
 #[derive(Clone, Debug, Default, Args)]
-#[group(id = "evidence", required = true, multiple = false, args = ["sha256", "sha512", "sums", "unverified"])]
+#[group(required = true, multiple = false)]
 pub struct Evidence {
     /// Its checksum, from the makers' own page.
     #[arg(long, value_name = "HEX")]
@@ -187,9 +191,6 @@ pub struct Evidence {
     /// The makers' list of checksums (SHA256SUMS, SHA512SUMS, CHECKSUM), their signature in it or beside it.
     #[arg(long, value_name = "FILE")]
     pub sums: Option<PathBuf>,
-    /// Keys of which one must have signed the list; needs gpgv.
-    #[arg(long, value_name = "FILE", requires = "sums")]
-    pub keyring: Option<PathBuf>,
     /// Take it although nobody vouches for it.
     #[arg(long)]
     pub unverified: bool,
@@ -212,11 +213,27 @@ pub enum KeyCommand {
     },
 }
 
+fn image_name(word: &str) -> Result<String, String> {
+    let name = Manifest::is_name(word).then(|| word.to_owned());
+    name.ok_or_else(|| "a-z, 0-9, dot, dash, underscore; a letter or a digit first; at most 63".into())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
 
     use super::*;
+
+    #[test]
+    fn a_ready_made_image_is_checked_in_one_way_and_not_by_forgetting_to() {
+        let parse = |words: &str| {
+            let line = format!("images build cloud x.qcow2 --out o --name {words}");
+            Cli::try_parse_from(line.split(' ')).is_ok()
+        };
+        assert!(parse("a --unverified") && parse("a --sums S --keyring K"));
+        assert!(!parse("a") && !parse("a --keyring K") && !parse("a --sha256 0 --unverified"));
+        assert!(!parse("../a --unverified") && !parse("A --unverified"));
+    }
 
     #[test]
     fn the_command_line_is_well_formed() {

@@ -20,7 +20,7 @@ const SIGNATURES: [&str; 4] = [".gpg", ".sign", ".asc", ".sig"];
 const LARGEST_LIST: u64 = 8 << 20;
 
 /// Checks a file and says, for people, how it is known to be genuine.
-pub fn check(file: &Path, evidence: &Evidence) -> Result<String> {
+pub fn check(file: &Path, evidence: &Evidence, keyring: Option<&Path>) -> Result<String> {
     match evidence {
         Evidence {
             sha256: Some(given), ..
@@ -28,11 +28,7 @@ pub fn check(file: &Path, evidence: &Evidence) -> Result<String> {
         Evidence {
             sha512: Some(given), ..
         } => matches(file, given, SHA512).map(|()| "its SHA-512 is the one given".into()),
-        Evidence {
-            sums: Some(list),
-            keyring,
-            ..
-        } => by_list(file, list, keyring.as_deref()),
+        Evidence { sums: Some(list), .. } => by_list(file, list, keyring),
         _ => Ok("NOT VERIFIED, as you wished: nobody vouches for it".into()),
     }
 }
@@ -161,28 +157,36 @@ mod tests {
         let right = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         fs::write(&list, format!("{right}  x.raw\n")).unwrap();
         let listed = sums(&list.display().to_string());
-        assert!(check(&file, &listed).unwrap().contains("signature was not checked"));
+        assert!(
+            check(&file, &listed, None)
+                .unwrap()
+                .contains("signature was not checked")
+        );
         let given = |sum: &str| Evidence {
             sha256: Some(sum.into()),
             ..Evidence::default()
         };
-        assert!(check(&file, &given(&right.to_uppercase())).is_ok());
+        assert!(check(&file, &given(&right.to_uppercase()), None).is_ok());
         assert!(
-            check(&file, &given("abc"))
+            check(&file, &given("abc"), None)
                 .unwrap_err()
                 .to_string()
                 .contains("64 hex digits")
         );
-        assert!(check(&file, &Evidence::default()).unwrap().contains("NOT VERIFIED"));
+        assert!(
+            check(&file, &Evidence::default(), None)
+                .unwrap()
+                .contains("NOT VERIFIED")
+        );
         fs::write(&file, "abd").unwrap();
         assert!(
-            check(&file, &listed)
+            check(&file, &listed, None)
                 .unwrap_err()
                 .to_string()
                 .contains("damaged or another one")
         );
         fs::rename(&file, folder.path().join("y.raw")).unwrap();
-        let renamed = check(&folder.path().join("y.raw"), &listed).unwrap_err();
+        let renamed = check(&folder.path().join("y.raw"), &listed, None).unwrap_err();
         assert!(renamed.to_string().contains("does not list y.raw"), "{renamed:#}");
     }
 
@@ -201,10 +205,9 @@ mod tests {
         }
         let evidence = Evidence {
             sums: Some(folder.path().join(beside[0].0)),
-            keyring: Some(testdata(keyring)),
             ..Evidence::default()
         };
-        check(&disc, &evidence)
+        check(&disc, &evidence, Some(&testdata(keyring)))
     }
 
     #[test]

@@ -44,7 +44,8 @@ pub fn build(args: &CloudArgs) -> Result<()> {
     let mut progress = Progress::default();
 
     let genuine = progress.verb("check that it is genuine", |_| {
-        genuine::check(&args.file, &args.evidence).with_context(|| format!("checking {}", args.file.display()))
+        genuine::check(&args.file, &args.evidence, args.keyring.as_deref())
+            .with_context(|| format!("checking {}", args.file.display()))
     })?;
     eprintln!("{}: {genuine}", args.file.display());
     warn_of_name(&args.file);

@@ -145,6 +145,11 @@ impl Manifest {
         self.validate_partitions()
     }
 
+    /// Whether a word may be the name or the version of an image.
+    pub fn is_name(word: &str) -> bool {
+        is_name(word)
+    }
+
     /// The root partition, where there is one.
     pub fn root(&self) -> Option<&Partition> {
         self.partitions.iter().find(|p| p.role == PartitionRole::Root)
