@@ -46,7 +46,7 @@ fn full_cloud() -> Result<Spec, Unfit> {
 
 #[test]
 fn what_a_machine_is_given() {
-    let goldens: [(&str, &str, Sample); 33] = [
+    let goldens: [(&str, &str, Sample); 35] = [
         ("debian-12", "preseed.cfg", samples::plain),
         ("debian-12", "early.sh", full_deb),
         ("debian-12", "partman.sh", samples::plain),
@@ -80,6 +80,8 @@ fn what_a_machine_is_given() {
         ("opensuse-leap-16", "target.sh", samples::full),
         ("cloud-debian", "user-data", full_cloud),
         ("cloud-debian", "network-config", full_cloud),
+        ("cloud-fedora", "user-data", samples::plain),
+        ("cloud-opensuse", "user-data", samples::plain),
     ];
     let names: [(Sample, &str); 6] = [
         (samples::plain, "plain"),

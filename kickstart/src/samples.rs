@@ -42,6 +42,7 @@ pub fn site() -> Site {
 
 fn made_up_site() -> Result<Site, Unfit> {
     Ok(Site {
+        installation: Name::new("1b0a")?,
         answers: Url::new("http://10.77.0.1:8080/install/4f1c/")?,
         media: Url::new("http://10.77.0.1:8080/os/sample")?,
         hooks: Hooks {

@@ -4,12 +4,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::spec::File;
-use crate::words::{FilePath, Sha256, UnitName, Url};
+use crate::words::{FilePath, Name, Sha256, UnitName, Url};
 
 /// Where things are, for one machine and one installation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Site {
+    /// What no other installation is called: cloud-init does once for it what it does once. No secret.
+    pub installation: Name,
     /// Folder of the answer files: each is fetched from here by its name in [`crate::Answer::files`].
     pub answers: Url,
     /// Folder of what the operating system's medium holds: kernel, initramfs, and what the installer fetches later.

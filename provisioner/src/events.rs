@@ -7,7 +7,7 @@ use crate::lifecycle::{Event, Plan, State, System};
 
 /// Who did it: the node.
 pub const NODE: &str = "node";
-/// Who did it: the distribution's own installer.
+/// Who did it: the distribution's own installer, or the first start of its ready-made image.
 pub const INSTALLER: &str = "installer";
 /// Who did it: the server's own clock.
 pub const PROVISIONER: &str = "provisioner";
@@ -39,6 +39,11 @@ pub fn detail(event: &Event, told: &str, state: &State) -> String {
         Event::Approve(plan) => match &plan.system {
             System::Image => format!("to become {} on {}", plan.profile, disks(plan)),
             System::Installer(os) => format!("to become {} on {} by the installer of {os}", plan.profile, disks(plan)),
+            System::CloudImage(os) => format!(
+                "to become {} on {} by a ready-made image ({os})",
+                plan.profile,
+                disks(plan)
+            ),
         },
         Event::Reject { why } => why.clone(),
         Event::Started(Life::Ram) => "from the network".into(),

@@ -192,6 +192,7 @@ impl ImageStore {
         Ok(orders::Image {
             from,
             disk_size: *disk_size,
+            seed: None,
         })
     }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a distribution's own installer is told of a machine: the profile's part and the machine's own, in one
+//! What a distribution's own installer, or the cloud-init of its ready-made image, is told of a machine: the profile's part and the machine's own, in one
 //! specification. Pure: it knows no socket, no file and no clock.
 //!
 //! What cannot be installed is refused here with the name of its field: by [`try_out`] when the configuration is read,
@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use kickstart::site::{Hooks, NodeInit, Site};
 use kickstart::spec::{Checked, File, Firmware, Layout, Role, SMALLEST_DISK_GB, Spec, Swap};
 use kickstart::words::{Contents, FilePath, Host, HostName, Name, Unfit, Url};
-use provisioner_api::{Disk, DiskRef, FirmwareType, Inventory, Nic, Transport};
+use provisioner_api::{Disk, DiskRef, FirmwareType, Inventory, Nic, SEED_SIZE, Transport};
 
 use crate::config::{Installer, Profile};
 
@@ -31,6 +31,10 @@ pub const WEBHOOK: &str = "webhook";
 
 /// Who may log in as root, below the installed system's root.
 const KEYS_OF_ROOT: &str = "root/.ssh/authorized_keys";
+/// Letters by which installations differ: of one machine there are a few in its life.
+const INSTALLATION: usize = 16;
+/// Where partitions begin, so that no disk has to read what it writes.
+const ALIGNMENT: u64 = 1 << 20;
 /// Bytes in a gigabyte, as labels of disks count.
 const GB: u64 = 1_000_000_000;
 /// Gigabytes that partition tables, boot partitions and what installers leave free take, generously.
@@ -72,7 +76,9 @@ pub fn specify(
     services: Services,
 ) -> Result<Checked, String> {
     let spec = compose(profile, installer, machine, services)?;
-    storage::check(&spec.storage, machine)?;
+    if installer.os.has_installer() {
+        storage::check(&spec.storage, machine)?;
+    }
     check(installer, spec)
 }
 
@@ -127,10 +133,17 @@ pub fn disk_size(installer: &Installer) -> u64 {
     u64::from(system.saturating_add(swap)) * GB
 }
 
+/// Bytes that the disk must hold for a ready-made image of this size and its seed.
+pub fn with_seed(image: u64) -> u64 {
+    image.saturating_add(SEED_SIZE).saturating_add(ALIGNMENT)
+}
+
 /// Where one installation's answers are, whom it calls, and what it fetches: below the server's plain HTTP at `base`.
 pub fn site(base: &str, token: &str, medium: &str, node_init: NodeInit) -> Result<Site, Unfit> {
     let answers = format!("{base}{PATH}/{token}");
+    let installation = blake3::hash(token.as_bytes()).to_hex();
     Ok(Site {
+        installation: Name::new(&installation[..INSTALLATION])?,
         media: Url::new(format!("{base}{medium}"))?,
         hooks: Hooks {
             progress: Url::new(format!("{answers}/{PROGRESS}"))?,
@@ -229,8 +242,8 @@ fn firmware(inventory: &Inventory) -> Result<Firmware, String> {
         FirmwareType::Bios => Ok(Firmware::Bios),
         FirmwareType::Uefi64 => Ok(Firmware::Uefi),
         FirmwareType::Uefi32 => Err(
-            "firmware: this machine has a 32-bit UEFI, which the installers of 64-bit systems do not start from; give \
-             it a profile with an image"
+            "firmware: this machine has a 32-bit UEFI, which the installers and ready-made images of 64-bit systems do not \
+             start from; give it a profile with an image of `images build node`"
                 .into(),
         ),
     }

@@ -48,7 +48,7 @@ pub enum Event {
     Checked,
     /// The disk was discarded and its tables cleared.
     Wiped,
-    /// The distribution's installer runs and has read its answers.
+    /// The distribution's installer runs and has read its answers, or its ready-made image does and has read its seed.
     Begun,
     /// The system is on the disk and flushed.
     Written,
@@ -233,25 +233,26 @@ fn wiped(state: &State) -> Result<State, Refused> {
     }
 }
 
-/// An installer that begins a second time finds its own half-done work, and begins at the beginning by itself.
+/// An installer that begins a second time finds its own half-done work, and begins at the beginning by itself; so does
+/// a ready-made image. That one runs from the disk, so it was written, whatever was heard of that.
 fn begun(state: &State) -> Result<State, Refused> {
-    let installing = |plan, attempt| State::Installing {
-        plan,
-        attempt,
-        begun: true,
-        written: false,
-    };
     match state {
         State::Installing {
-            plan,
-            attempt,
-            begun,
-            written: false,
-        } if plan.has_installer() => Ok(if *begun {
-            interrupted(plan, *attempt, installing)
-        } else {
-            installing(plan.clone(), *attempt)
-        }),
+            plan, attempt, begun, ..
+        } if state.told_of().is_some() => {
+            let written = !plan.has_installer();
+            let installing = |plan, attempt| State::Installing {
+                plan,
+                attempt,
+                begun: true,
+                written,
+            };
+            Ok(if *begun {
+                interrupted(plan, *attempt, installing)
+            } else {
+                installing(plan.clone(), *attempt)
+            })
+        }
         _ => Err(refused(state, "installed by an installer", "")),
     }
 }

@@ -96,8 +96,17 @@ fn note_silence(app: &App, node: &Node, now: i64) -> Result<(), RegistryError> {
 /// An installed system that is not ready in time counts as a failure. The time begins anew when the server does:
 /// it could not be heard before.
 fn call_overdue(app: &App, node: &Node, now: i64) -> Result<(), RegistryError> {
-    let patience = i64::try_from(app.config.nodes.first_boot_timeout.as_millis()).unwrap_or(i64::MAX);
-    if now - node.since.max(app.started) <= patience {
+    let nodes = &app.config.nodes;
+    // A ready-made image that has begun to set itself up is as slow as an installer, and is heard like one.
+    let (patience, heard) = match &node.state {
+        State::Installing { plan, begun: true, .. } if !plan.has_installer() && node.installed.is_none() => {
+            let heard = app.presence.of(&node.id).map_or(0, |seen| seen.at);
+            (nodes.installer_timeout, heard)
+        }
+        _ => (nodes.first_boot_timeout, 0),
+    };
+    let patience = i64::try_from(patience.as_millis()).unwrap_or(i64::MAX);
+    if now - node.since.max(app.started).max(heard) <= patience {
         return Ok(());
     }
     let event = match (&node.installed, node.note.as_str()) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a running node does next: the other pure function of stored state.
 
-use provisioner_api::{BridgeOrder, ImageRef, Install, Life, Names, NodeRole, Order, Orders, RebootInto, Serve};
+use provisioner_api::{BridgeOrder, ImageRef, Install, Life, Names, NodeRole, Order, Orders, RebootInto, Seed, Serve};
 
 use crate::config::Profile;
 use crate::lifecycle::{Attempt, MAX_DISK_STARTS, Plan, State};
@@ -50,8 +50,10 @@ pub enum Source {
 pub struct Image {
     /// Where it is.
     pub from: ImageRef,
-    /// Bytes that the disk must hold.
+    /// Bytes that the disk must hold, a seed included.
     pub disk_size: u64,
+    /// What a ready-made image is set up by, once the node is to be installed.
+    pub seed: Option<Seed>,
 }
 
 /// The order for a node named `name` in `state`, asking out of `life`.
@@ -171,13 +173,13 @@ fn install(name: &str, plan: &Plan, image: &Image, site: &Site<'_>) -> Order {
         ssh_keys: profile.ssh_keys.clone(),
         kernel_args: profile.kernel_args.clone(),
         timezone: profile.timezone.clone(),
-        seed: None,
+        seed: image.seed.clone(),
     }))
 }
 
 fn serve(plan: &Plan, site: &Site<'_>, draining: bool) -> Order {
-    let profile = site.profile.filter(|_| !plan.has_installer());
-    // What an installer made of the network, bridge included, is the distribution's own and stays as it is.
+    let profile = site.profile.filter(|_| !plan.joins());
+    // What an installer or cloud-init made of the network, bridge included, is the distribution's own and stays as it is.
     let bridge = profile.and_then(|profile| profile.bridge.clone());
     let bridge = bridge.map(|name| BridgeOrder {
         name,

@@ -153,12 +153,8 @@ fn every_script_is_read_by_the_shell_of_its_installer() {
     let busybox = tests::peer::busybox().unwrap();
     for family in Family::ALL {
         for (os, _, answer) in answers(family) {
-            for (name, file) in answer
-                .files
-                .iter()
-                .filter(|(_, file)| file.content_type == "text/x-shellscript")
-            {
-                let path = write(&folder, name, &file.text);
+            for (name, script) in scripts(&answer) {
+                let path = write(&folder, &name, &script);
                 let mut command = busybox.command();
                 command.args(["sh", "-n"]).arg(&path);
                 passes(command, os.name);
@@ -168,4 +164,21 @@ fn every_script_is_read_by_the_shell_of_its_installer() {
             }
         }
     }
+}
+
+/// Every script of a machine, by its file or its place in one.
+fn scripts(answer: &Answer) -> Vec<(String, String)> {
+    let files = answer.files.iter();
+    let mut scripts: Vec<(String, String)> = files
+        .filter(|(_, file)| file.content_type == "text/x-shellscript")
+        .map(|(name, file)| ((*name).to_owned(), file.text.clone()))
+        .collect();
+    if let Some(seed) = answer.files.get("user-data") {
+        let seed: Value = serde_saphyr::from_str(&seed.text).unwrap();
+        for place in ["/write_files/0/content", "/bootcmd/0/2", "/runcmd/0/2"] {
+            let script = seed.pointer(place).and_then(Value::as_str);
+            scripts.extend(script.map(|script| (place.replace('/', "-"), script.to_owned())));
+        }
+    }
+    scripts
 }

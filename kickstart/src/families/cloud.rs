@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! cloud-init: a `NoCloud` seed for a ready-made image, which is on the disk already and has its own kernel.
+//! cloud-init: a `NoCloud` seed for a ready-made image, which is on the disk already and has its own kernel. The seed
+//! lies beside it on the disk and is whole: to be read it needs no network.
 
 use super::{Asked, Definition, Family, Os, Packages, Refusals, Security, Served};
 use crate::spec::{Layout, Swap};
@@ -31,11 +32,6 @@ pub(super) const DEFINITION: Definition = Definition {
             name: "network-config",
             template: "cloud/network-config.yaml",
             content_type: "text/yaml",
-        },
-        Served {
-            name: "target.sh",
-            template: "cloud/target.sh",
-            content_type: "text/x-shellscript",
         },
     ],
     refuse,

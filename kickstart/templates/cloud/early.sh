@@ -1,7 +1,9 @@
-# At the first start only, though cloud-init runs this at every one.
-[ ! -e /var/lib/gleaner-early ] || exit 0
-LOGS=/var/log/cloud-init.log
+# At every start until the first one has come to its end: one that was cut short is begun again, with all of it.
+[ ! -e /var/lib/gleaner/installed ] || exit 0
+LOGS="/var/log/cloud-init.log /var/log/cloud-init-output.log"
 {% include "common/report.sh" %}
+{% include "common/again.sh" %}
 tell {{ stage.pre }}
+# What cloud-init has begun once, it takes for done.
+rm -f /var/lib/cloud/instance/sem/config_*
 {% include "common/early.sh" %}
-: >/var/lib/gleaner-early

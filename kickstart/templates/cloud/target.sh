@@ -1,2 +1,3 @@
+{% set os_packages = "cloud/packages.sh" %}
 {% set os_late = "common/nothing.sh" %}
 {% include "common/late.sh" %}

@@ -8,7 +8,6 @@ exec >>"$LOGS" 2>&1
 step="starting"
 # A command that fails ends the script; the server hears at which step.
 trap 'code=$?; [ "$code" = 0 ] || report_failure "late step, $step: ended with $code"' EXIT
-tell {{ stage.late }}
 
 # put PATH MODE BASE64
 put() {
@@ -22,6 +21,12 @@ put() {
 label() {
     ! command -v restorecon >/dev/null || restorecon -RF "$@" || :
 }
+
+{% if os_packages is defined %}
+{% include os_packages %}
+
+{% endif %}
+tell {{ stage.late }}
 
 step="name"
 put /etc/hostname 0644 {{ (spec.hostname ~ "\n") | b64 }}

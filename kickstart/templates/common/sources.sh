@@ -1,8 +1,7 @@
-{% if os.packages == "apt" %}
 {% if spec.proxy %}
-{% set text %}{% include "common/apt-proxy.ini" %}{% endset %}
-put /etc/apt/apt.conf.d/90gleaner-proxy 0644 {{ text | b64 }}
+{% include "common/proxy.sh" %}
 {% endif %}
+{% if os.packages == "apt" %}
 {% for repository in spec.repositories %}
 {% set text %}{% include "common/apt-source.ini" %}{% endset %}
 put {{ "/etc/apt/keyrings/" ~ repository.name ~ ".asc" }} 0644 {{ repository.key | b64 }}
@@ -16,16 +15,6 @@ DEBIAN_FRONTEND=noninteractive apt-get -q -y install{% for package in repository
 {% endfor %}
 {% endif %}
 {% else %}
-{% if spec.proxy %}
-{% if os.packages == "dnf" %}
-sed -i '/^proxy=/d' /etc/dnf/dnf.conf
-echo {{ "proxy=" ~ spec.proxy }} >>/etc/dnf/dnf.conf
-{% else %}
-sed -i -e 's/^PROXY_ENABLED=.*/PROXY_ENABLED="yes"/' -e '/^HTTPS\{0,1\}_PROXY=/d' /etc/sysconfig/proxy
-echo {{ "HTTP_PROXY=" ~ spec.proxy }} >>/etc/sysconfig/proxy
-echo {{ "HTTPS_PROXY=" ~ spec.proxy }} >>/etc/sysconfig/proxy
-{% endif %}
-{% endif %}
 {% for repository in spec.repositories %}
 {% set text %}{% include "common/rpm-source.ini" %}{% endset %}
 put {{ "/etc/pki/rpm-gpg/RPM-GPG-KEY-" ~ repository.name }} 0644 {{ repository.key | b64 }}

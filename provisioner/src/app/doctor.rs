@@ -117,6 +117,9 @@ impl App {
         let profiles = self.config.profiles.iter();
         let missing = |(name, profile): (&String, &Profile)| {
             let os = profile.installer()?.os;
+            if !os.has_installer() {
+                return None;
+            }
             self.media.of(os).err()?;
             let mut held = self.media.all().into_iter().filter(|medium| medium.os == os);
             Some(WithoutMedium {

@@ -1,35 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Machines that a distribution's own installer installs: what they are given, and what they tell.
+//! Machines that a distribution's own installer installs, or its ready-made image: what they are given, and what they
+//! tell.
 //!
 //! All of it is made anew at every question, from what is stored: an installer that asks twice is answered twice.
 
-use std::net::IpAddr;
-use std::sync::Arc;
-
-use kickstart::site::Stage as Told;
+use std::net::{IpAddr, SocketAddr};
 
 use kickstart::{Answer, AnswerFile, Os};
-use provisioner_api::{FailCause, Inventory, Progress, Stage};
+use provisioner_api::Inventory;
 use pxe::argument::Argument;
 use pxe::bootfile::Server;
-use tracing::{info, warn};
+use tracing::warn;
+
+mod networks;
+mod seed;
+mod told;
 
 use super::{App, AppError, Who};
 use crate::config::{Cache, Installer, Profile, Source};
-use crate::events;
 use crate::install::{self, Machine, Services};
-use crate::lifecycle::{Event, Plan, System};
+use crate::lifecycle::Plan;
 use crate::orders;
-use crate::registry::{Entry, Node};
-
-mod networks;
-
-/// Lines of an installer's log that are kept: as many as its script sends.
-const LOG_LINES: usize = 60;
-/// Letters of one of them.
-const LOG_LINE: usize = 300;
-/// Letters of an installer's reason, and of what it is at: they stand on pages and screens.
-const WORDS: usize = 200;
+use crate::registry::{Installation, Node, RegistryError};
 
 /// What a loader starts, to install a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,21 +37,32 @@ pub struct Start {
 }
 
 impl App {
-    /// What puts the system of a plan on its disk now, or why nothing can; `base` is the server's plain HTTP.
+    /// What puts the system of a node's plan on its disk now, or why nothing can; `local` is the address at which the node
+    /// reached this server.
     pub(super) fn source(
         &self,
-        plan: Option<&Plan>,
+        node: &Node,
         profile: Option<&Profile>,
-        base: &str,
+        local: IpAddr,
     ) -> Result<orders::Source, String> {
         let profile = profile.ok_or("its profile is not in the configuration any more; approve it for another one")?;
-        if plan.is_some_and(|plan| plan.system != profile.system()) {
+        if node.state.plan().is_some_and(|plan| plan.system != profile.system()) {
             return Err(OTHER_SYSTEM.into());
         }
+        let base = format!("http://{}", SocketAddr::new(local, self.config.ports.http));
         match &profile.source {
             Source::Image(image) => {
-                self.is_for_role(image, profile)?;
-                self.images.for_order(image, base).map(orders::Source::Image)
+                self.is_for_profile(image, profile)?;
+                self.images.for_order(image, &base).map(orders::Source::Image)
+            }
+            Source::CloudImage(image, _) => {
+                self.is_for_profile(image, profile)?;
+                let image = self.images.for_order(image, &base)?;
+                Ok(orders::Source::Image(orders::Image {
+                    disk_size: install::with_seed(image.disk_size),
+                    seed: self.seed(node, local)?,
+                    ..image
+                }))
             }
             Source::Installer(installer) => {
                 self.medium(installer.os)?;
@@ -92,7 +95,7 @@ impl App {
         let [node] = nodes.as_slice() else {
             return Err("this machine cannot be told from another one; give each a card of its own".into());
         };
-        let Given { os, medium, answer } = self.given(node, server, now)?;
+        let Given { os, medium, answer } = self.given(node, server, &self.current(node, now)?)?;
         let boot = answer.boot.ok_or_else(|| format!("{} has no installer", os.name))?;
         let arguments = boot.arguments.into_iter().map(Argument::new).collect::<Result<_, _>>();
         Ok(Start {
@@ -112,7 +115,13 @@ impl App {
         now: i64,
     ) -> Result<AnswerFile, AppError> {
         let node = self.installing(token, from, now)?;
-        let given = self.given(&node, server, now).map_err(|why| {
+        if node.state.installer().is_none() {
+            // A seed goes to its machine with its order, and nowhere else.
+            return Err(no_installation());
+        }
+        let given = self.current(&node, now);
+        let given = given.and_then(|installation| self.given(&node, server, &installation));
+        let given = given.map_err(|why| {
             // The installer can only say that there was no file; the list of events says why.
             warn!(node = node.name, why, "making the answers of an installer");
             AppError::Refused(why)
@@ -121,104 +130,23 @@ impl App {
         file.map(|(_, file)| file).ok_or_else(no_installation)
     }
 
-    /// The installer with this token has come to a stage, named by its word. Writes.
-    pub fn installer_tells(&self, token: &str, word: &str, from: IpAddr, now: i64) -> Result<(), AppError> {
-        let node = self.installing(token, from, now)?;
-        let stage = Told::from_word(word.trim())
-            .ok_or_else(|| AppError::Invalid(format!("{:?} is no stage of an installation", words(word, WORDS))))?;
-        let os = node.state.installer().unwrap_or_default();
-        let before = self.presence.of(&node.id).and_then(|seen| seen.progress);
-        let before = before.and_then(|before| under_way(before.stage));
-        match stage {
-            Told::Pre => _ = self.registry.apply_installers(&node.id, &Event::Begun, os, now)?,
-            Told::Done => _ = self.registry.apply_installers(&node.id, &Event::Written, os, now)?,
-            // Said twice, or after what comes later: nothing new.
-            _ if before >= Some(stage) => return Ok(()),
-            Told::Partitioning | Told::Packages | Told::Late => {
-                let entry = Entry::new("installing", stage.word(), events::INSTALLER);
-                self.registry.write_down(Some(&node.id), &entry, now)?;
-            }
-        }
-        info!(node = node.name, stage = stage.word(), "its installer tells");
-        self.presence.update(&node.id, |seen| {
-            seen.progress = Some(Progress {
-                boot_id: String::new(),
-                stage: shown(stage),
-                permille: 0,
-                detail: String::new(),
-            });
-        });
-        self.changed(&node.id);
-        Ok(())
+    /// A node's installation, while it is not over.
+    fn current(&self, node: &Node, now: i64) -> Result<Installation, String> {
+        let installation = self.registry.installation(&node.id).map_err(|error| broken(&error))?;
+        installation
+            .filter(|installation| installation.until > now)
+            .ok_or_else(|| "this installation took too long; it will be begun anew".into())
     }
 
-    /// The installer with this token does something that it has words for, in Subiquity's own JSON.
-    pub fn installer_details(
-        &self,
-        token: &str,
-        event: &serde_json::Value,
-        from: IpAddr,
-        now: i64,
-    ) -> Result<(), AppError> {
-        let node = self.installing(token, from, now)?;
-        let said = ["description", "name"]
-            .iter()
-            .find_map(|field| event.get(field)?.as_str());
-        if let Some(said) = said {
-            self.presence.update(&node.id, |seen| {
-                if let Some(progress) = &mut seen.progress {
-                    progress.detail = words(said, WORDS);
-                }
-            });
-            self.changed(&node.id);
-        }
-        Ok(())
-    }
-
-    /// The installer with this token stopped: its reason, and how its log ended, a line each. Writes.
-    pub fn installer_failed(&self, token: &str, told: &str, from: IpAddr, now: i64) -> Result<(), AppError> {
-        let node = self.installing(token, from, now)?;
-        let mut lines = told
-            .lines()
-            .map(|line| words(line, LOG_LINE))
-            .filter(|line| !line.is_empty());
-        let detail = lines
-            .next()
-            .map_or_else(|| "it said no reason".into(), |line| words(&line, WORDS));
-        let lines: Vec<String> = lines.collect();
-        let log = &lines[lines.len().saturating_sub(LOG_LINES)..];
-        let cause = FailCause::Installer {
-            system: node.state.installer().unwrap_or_default().to_owned(),
-            detail,
-        };
-        let after = self.registry.installer_failed(&node.id, cause, log, now)?;
-        info!(node = node.name, state = %after.state, "its installer stopped");
-        self.presence.update(&node.id, |seen| seen.progress = None);
-        self.changed(&node.id);
-        Ok(())
-    }
-
-    /// The node whose installer has this token, which has just given a sign of life.
-    fn installing(&self, token: &str, from: IpAddr, now: i64) -> Result<Arc<Node>, AppError> {
-        let node = self.registry.by_installation(token, now)?.ok_or_else(no_installation)?;
-        self.presence.heard(&node.id, from, now);
-        Ok(node)
-    }
-
-    /// All that a node's installer is given now.
-    fn given(&self, node: &Node, server: Server, now: i64) -> Result<Given, String> {
+    /// All that a node's installer or cloud-init is given.
+    fn given(&self, node: &Node, server: Server, installation: &Installation) -> Result<Given, String> {
         let plan = node.state.plan().ok_or("nobody has approved this machine")?;
         let profile = self.config.profiles.get(&plan.profile);
         let (profile, installer) = profile
+            .filter(|profile| plan.system == profile.system())
             .and_then(|profile| Some((profile, profile.installer()?)))
-            .filter(|(_, installer)| plan.system == System::Installer(installer.os.name.to_owned()))
             .ok_or(OTHER_SYSTEM)?;
-        let broken = |error: crate::registry::RegistryError| format!("the server could not look this up: {error}");
-        let installation = self.registry.installation(&node.id).map_err(broken)?;
-        let installation = installation
-            .filter(|installation| installation.until > now)
-            .ok_or("this installation took too long; it will be begun anew")?;
-        let inventory = self.registry.inventory(&node.id).map_err(broken)?;
+        let inventory = self.registry.inventory(&node.id).map_err(|error| broken(&error))?;
         let machine = Machine {
             name: &node.name,
             inventory: &inventory,
@@ -258,7 +186,11 @@ impl App {
     }
 
     /// Where the installer's kernel and all else of its medium is: a path on this server without a slash at the end.
+    /// A ready-made image has all that with it.
     fn medium(&self, os: &'static Os) -> Result<String, String> {
+        if !os.has_installer() {
+            return Ok("/images".into());
+        }
         let medium = self.media.of(os).map_err(|none| none.to_string())?;
         Ok(medium.path.clone())
     }
@@ -268,37 +200,19 @@ impl App {
 const OTHER_SYSTEM: &str =
     "its profile has another system now than when it was approved; retire it and approve it anew";
 
-/// What an installer is given.
+/// What an installer, or the cloud-init of a ready-made image, is given.
 struct Given {
     os: &'static Os,
     medium: String,
     answer: Answer,
 }
 
+fn broken(error: &RegistryError) -> String {
+    format!("the server could not look this up: {error}")
+}
+
 fn no_installation() -> AppError {
     AppError::NotFound("there is no such installation, or it is over".into())
-}
-
-/// The stage that people see.
-fn shown(stage: Told) -> Stage {
-    match stage {
-        Told::Pre => Stage::Installer,
-        Told::Partitioning => Stage::Partitioning,
-        Told::Packages => Stage::Packages,
-        Told::Late => Stage::SettingUp,
-        Told::Done => Stage::Rebooting,
-    }
-}
-
-/// The stage of an installer that people see, if it is one of those between its start and its end.
-fn under_way(seen: Stage) -> Option<Told> {
-    let stages = [Told::Pre, Told::Partitioning, Told::Packages, Told::Late];
-    stages.into_iter().find(|stage| shown(*stage) == seen)
-}
-
-/// What an installer says, fit for a page.
-fn words(text: &str, letters: usize) -> String {
-    text.trim().chars().filter(|c| !c.is_control()).take(letters).collect()
 }
 
 #[cfg(test)]

@@ -156,8 +156,7 @@ impl App {
             .state
             .plan()
             .and_then(|plan| self.config.profiles.get(&plan.profile));
-        let base = format!("http://{}", SocketAddr::new(local.ip(), self.config.ports.http));
-        let source = self.source(node.state.plan(), profile, &base);
+        let source = self.source(&node, profile, local.ip());
         let mut ntp = vec![local.ip().to_string()];
         ntp.extend(profile.iter().flat_map(|profile| profile.ntp.iter().cloned()));
         let names = self.config.dns.as_ref().map(|dns| Names {
@@ -260,8 +259,8 @@ impl App {
         Ok(())
     }
 
-    /// The caller's capsule: in its RAM life while it is being installed, and in the first start of a system that an
-    /// installer made, which gets it nowhere else.
+    /// The caller's capsule: in its RAM life while it is being installed, and in the first start of a system that
+    /// node-init did not set up, which gets it nowhere else.
     pub fn capsule(&self, caller: &Caller) -> Result<Capsule, AppError> {
         let node = self.node_of(caller)?;
         let may = match (&node.state, caller.life) {
@@ -271,7 +270,7 @@ impl App {
                     written: true, plan, ..
                 },
                 Life::Installed,
-            ) => plan.has_installer(),
+            ) => plan.joins(),
             _ => false,
         };
         if !may {

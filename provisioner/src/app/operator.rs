@@ -240,6 +240,10 @@ impl App {
                 .images
                 .of_profile(image)
                 .map_or(0, |image| image.manifest.disk_size),
+            Source::CloudImage(image, _) => self
+                .images
+                .of_profile(image)
+                .map_or(0, |image| install::with_seed(image.manifest.disk_size)),
             Source::Installer(installer) => install::disk_size(installer),
         };
         DiskRule {

@@ -27,9 +27,9 @@ impl App {
     pub(super) fn node_role(&self, profile: &Profile, plan: &Plan) -> Option<NodeRole> {
         let role = self.config.roles.named(&profile.role).ok()?;
         let packages = match &plan.system {
-            // Images are Debian's.
+            // Images of ours are Debian's.
             System::Image => Packages::Apt,
-            System::Installer(os) => families::named(os)?.packages,
+            System::Installer(os) | System::CloudImage(os) => families::named(os)?.packages,
         };
         let checks = role.checks.iter().map(|check| RoleCheck {
             name: check.name.to_string(),
@@ -44,9 +44,29 @@ impl App {
         })
     }
 
-    /// Whether the image of a profile is there and was built for the profile's role.
-    pub(super) fn is_for_role(&self, image: &Image, profile: &Profile) -> Result<(), String> {
+    /// Whether the image of a profile is there and was made for such a profile: ours for its role, a distribution's
+    /// ready-made one for its cloud-init.
+    pub(super) fn is_for_profile(&self, image: &Image, profile: &Profile) -> Result<(), String> {
         let stored = self.images.of_profile(image)?;
+        match (profile.installer(), stored.manifest.cloud_init) {
+            (None, true) => {
+                return Err(format!(
+                    "the image {} is a distribution's ready-made one: name in the profile what its cloud-init sets up, such \
+                     as installer = \"cloud-debian\"",
+                    image.name
+                ));
+            }
+            (Some(installer), false) => {
+                return Err(format!(
+                    "the image {} was not made for cloud-init, and {} is set up by it: make one of a ready-made image with \
+                     `images build cloud`, or take installer out of the profile",
+                    image.name, installer.os.name
+                ));
+            }
+            // What such a node serves as comes with the seed.
+            (Some(_), true) => return Ok(()),
+            (None, false) => {}
+        }
         let (built_for, wanted) = (&stored.manifest.role, &profile.role);
         if built_for == wanted {
             return Ok(());

@@ -119,7 +119,7 @@ impl App {
     pub(super) fn asset_warnings(&self) -> Vec<String> {
         let mut warnings = self.images.warnings();
         let profiles = self.config.profiles.values();
-        let unfit = profiles.filter_map(|profile| self.is_for_role(profile.image()?, profile).err());
+        let unfit = profiles.filter_map(|profile| self.is_for_profile(profile.image()?, profile).err());
         warnings.extend(unfit);
         warnings.dedup();
         warnings

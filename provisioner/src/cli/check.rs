@@ -66,6 +66,10 @@ fn meaning(config: &Config, templates: Vec<String>) -> Meaning {
 fn source(profile: &Profile) -> String {
     match &profile.source {
         Source::Image(image) => format!("image {}", image.name),
+        Source::CloudImage(image, installer) => format!(
+            "ready-made image {} ({}), packages from {}",
+            image.name, installer.os.name, installer.mirror
+        ),
         Source::Installer(installer) => format!("installer {}, packages from {}", installer.os.name, installer.mirror),
     }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a node becomes: an image that node-init writes, or a system that its own installer installs.
+//! What a node becomes: an image that node-init writes, a system that its own installer installs, or a distribution's
+//! ready-made image, which is both.
 
 use kickstart::Os;
 use kickstart::spec::{BondMode, Layout, Repository, Swap, User};
@@ -37,6 +38,8 @@ pub enum Source {
     Image(Image),
     /// The distribution's own installer.
     Installer(Box<Installer>),
+    /// A distribution's ready-made image of the store, and what its cloud-init is to make of it.
+    CloudImage(Image, Box<Installer>),
 }
 
 /// An image of the store.
@@ -50,7 +53,7 @@ pub struct Image {
     pub root_size: Option<u64>,
 }
 
-/// What an installer makes of every machine of a profile; what is each machine's own, [`crate::install`] adds.
+/// What an installer, or the cloud-init of a ready-made image, makes of every machine of a profile; what is each machine's own, [`crate::install`] adds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Installer {
     /// The operating system.
@@ -111,16 +114,16 @@ impl Profile {
     /// The image, where it is one.
     pub fn image(&self) -> Option<&Image> {
         match &self.source {
-            Source::Image(image) => Some(image),
+            Source::Image(image) | Source::CloudImage(image, _) => Some(image),
             Source::Installer(_) => None,
         }
     }
 
-    /// The installer, where it is one.
+    /// What is to be made of the system, where it is not node-init that does.
     pub fn installer(&self) -> Option<&Installer> {
         match &self.source {
             Source::Image(_) => None,
-            Source::Installer(installer) => Some(installer),
+            Source::Installer(installer) | Source::CloudImage(_, installer) => Some(installer),
         }
     }
 
@@ -129,6 +132,7 @@ impl Profile {
         match &self.source {
             Source::Image(_) => crate::lifecycle::System::Image,
             Source::Installer(installer) => crate::lifecycle::System::Installer(installer.os.name.to_owned()),
+            Source::CloudImage(_, installer) => crate::lifecycle::System::CloudImage(installer.os.name.to_owned()),
         }
     }
 }

@@ -138,8 +138,30 @@ fn what_an_installer_cannot_do_is_named_with_its_field() {
         MIRROR,
         &["profiles.a.installer", "beos-5", "debian-12"],
     );
-    // A ready-made image has no installer that a loader could start.
-    refused("installer = \"cloud-debian\"", MIRROR, &["profiles.a.installer"]);
+    let cloud = "installer = \"cloud-debian\"";
+    let image = "image = \"debian-13-cloud\"";
+    assert!(
+        parse(&format!(
+            "[profiles.a]\n{cloud}\n{image}\n[profiles.a.system]\n{MIRROR}"
+        ))
+        .is_ok()
+    );
+    refused(cloud, MIRROR, &["profiles.a.image", "images build cloud"]);
+    refused(
+        &format!("{cloud}\n{image}\nroot_size = \"9 GB\""),
+        MIRROR,
+        &["profiles.a.root_size"],
+    );
+    refused(
+        &format!("{cloud}\n{image}\nkernel_args = \"quiet\""),
+        MIRROR,
+        &["kernel_arguments"],
+    );
+    refused(
+        &format!("{cloud}\n{image}"),
+        &format!("{MIRROR}\nlayout = {{ kind = \"lvm\" }}"),
+        &["storage.layout"],
+    );
     refused(
         "image = \"debian-13\"",
         MIRROR,

@@ -2,7 +2,7 @@
 //! The disks of a machine that an installer writes. Each was chosen and shown at approval; the installer is told of it by
 //! what does not change from boot to boot.
 
-use kickstart::spec::{DiskRule, Layout, Storage, Swap};
+use kickstart::spec::{DiskRule, Layout, SMALLEST_DISK_GB, Storage, Swap};
 use kickstart::words::{ByPath, Serial};
 use provisioner_api::{Disk, DiskRef, Inventory, Transport};
 
@@ -36,7 +36,12 @@ pub fn second(profile: &Profile, inventory: &Inventory, first: &DiskRef) -> Resu
 pub(super) fn storage(installer: &Installer, machine: &Machine<'_>) -> Result<Storage, String> {
     let rule = |field, disk| rule(field, disk, machine.inventory);
     Ok(Storage {
-        disk: rule("storage.disk", machine.disk)?,
+        disk: if installer.os.has_installer() {
+            rule("storage.disk", machine.disk)?
+        } else {
+            // It was node-init that found it.
+            DiskRule::SmallestAbove(SMALLEST_DISK_GB)
+        },
         layout: match (&installer.layout, machine.second) {
             (Layout::Raid1 { .. }, Some(disk)) => Layout::Raid1 {
                 second: rule(SECOND, disk)?,

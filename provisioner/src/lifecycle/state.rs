@@ -46,7 +46,8 @@ pub enum State {
         plan: Plan,
         /// What went wrong so far.
         attempt: Attempt,
-        /// The distribution's own installer runs and has read its answers.
+        /// The distribution's own installer runs and has read its answers, or a ready-made image starts for the first
+        /// time and has read its seed.
         #[serde(default)]
         begun: bool,
         /// The system is on the disk, boot sector included: from here on the machine boots its disk.
@@ -97,6 +98,9 @@ pub enum System {
     Image,
     /// The distribution's own installer, of the operating system with this name.
     Installer(String),
+    /// node-init, by a distribution's ready-made image of the profile, which sets itself up at its first start as the
+    /// operating system with this name.
+    CloudImage(String),
 }
 
 /// What went wrong since approval.
@@ -113,6 +117,20 @@ impl Plan {
     /// Whether the distribution's own installer installs it.
     pub fn has_installer(&self) -> bool {
         matches!(self.system, System::Installer(_))
+    }
+
+    /// Whether the system that comes on the disk makes a key of its own and joins with a secret, and has its network from
+    /// its distribution: node-init did not set it up.
+    pub fn joins(&self) -> bool {
+        self.told_of().is_some()
+    }
+
+    /// The operating system whose own installer or first start tells of its stages.
+    pub fn told_of(&self) -> Option<&str> {
+        match &self.system {
+            System::Image => None,
+            System::Installer(os) | System::CloudImage(os) => Some(os),
+        }
     }
 
     pub(super) fn with(&self, system: &System) -> Self {
@@ -166,6 +184,15 @@ impl State {
                 written: false,
                 ..
             } => Some(system),
+            _ => None,
+        }
+    }
+
+    /// The operating system whose installer, or whose first start, tells of its stages now.
+    pub fn told_of(&self) -> Option<&str> {
+        match self {
+            // What came onto the disk with a secret is on it: whoever has that secret runs.
+            Self::Installing { plan, written, .. } if !plan.has_installer() || !*written => plan.told_of(),
             _ => None,
         }
     }

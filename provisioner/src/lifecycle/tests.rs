@@ -28,6 +28,13 @@ fn by_installer() -> Plan {
     }
 }
 
+fn by_cloud_image() -> Plan {
+    Plan {
+        system: System::CloudImage("cloud-debian".into()),
+        ..plan()
+    }
+}
+
 fn installer(begun: bool, attempt: Attempt) -> State {
     State::Installing {
         plan: by_installer(),
@@ -133,6 +140,45 @@ fn an_installer_that_begins_again_was_interrupted_and_goes_on_without_a_hand() {
         panic!("not failed")
     };
     assert!(cause.to_string().contains("power supply"), "{cause}");
+}
+
+#[test]
+fn a_ready_made_image_is_written_like_any_other_and_tells_of_its_first_start() {
+    let story = [
+        Event::Approve(by_cloud_image()),
+        Event::Started(Life::Ram),
+        Event::Checked,
+        Event::Wiped,
+        Event::Written,
+        Event::Begun,
+        Event::CameHome { passed: true },
+    ];
+    assert_eq!(run(State::Enrolled, &story), State::Ready { plan: by_cloud_image() });
+    let first_start = |begun, attempt| State::Installing {
+        plan: by_cloud_image(),
+        attempt,
+        begun,
+        written: true,
+    };
+    let begun = first_start(true, attempt(0, 0));
+    assert_eq!(run(first_start(false, attempt(0, 0)), &[Event::Begun]), begun);
+    assert_eq!(
+        run(begun.clone(), &[Event::Begun]),
+        first_start(true, attempt(0, 1)),
+        "its power was cut"
+    );
+    let last = first_start(true, attempt(0, MAX_INTERRUPTIONS));
+    assert_eq!(run(last, &[Event::Begun]).word(), "failed");
+    for event in [Event::Failed(unreachable()), Event::Overdue] {
+        assert_eq!(
+            run(begun.clone(), &[event]),
+            State::approved(by_cloud_image(), attempt(1, 0))
+        );
+    }
+    // In RAM it fails and goes on like any other image.
+    let writing = run(State::Enrolled, &story[..4]);
+    assert!(writing.installer().is_none());
+    assert_eq!(run(writing, &[Event::Failed(unreachable())]).word(), "checking");
 }
 
 #[test]
@@ -358,7 +404,11 @@ fn what_makes_no_sense_is_refused_in_words() {
 }
 
 fn any_system() -> impl Strategy<Value = System> {
-    prop_oneof![Just(System::Image), Just(by_installer().system)]
+    prop_oneof![
+        Just(System::Image),
+        Just(by_installer().system),
+        Just(by_cloud_image().system)
+    ]
 }
 
 fn any_event() -> impl Strategy<Value = Event> {

@@ -42,6 +42,7 @@ fn image() -> Source {
     Source::Image(Image {
         from,
         disk_size: 4 << 30,
+        seed: None,
     })
 }
 

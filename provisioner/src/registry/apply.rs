@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use super::store::{self, Document};
 use super::{Entry, Node, Registry, RegistryError, begin, installations};
 use crate::events;
-use crate::lifecycle::{self, Event, State};
+use crate::lifecycle::{self, Event, Plan, State};
 
 impl Registry {
     /// Applies an event that did not come from the node itself, by `actor`.
@@ -141,7 +141,7 @@ fn apply_telling(
         now,
     )?;
     let waiting_in_ram = node.life == Some(Life::Ram)
-        && node.state.installer().is_none()
+        && node.state.told_of().is_none()
         && !matches!(event, Event::Started(_) | Event::Overdue);
     installations::follow(db, &node.id, (&node.state, &state), now)?;
     enter(node, event, state, now);
@@ -181,7 +181,9 @@ fn heard(db: &Connection, node: &mut Node, life: Life, event: &Reported, now: i6
         (Reported::Wiped { discarded }, Life::Ram) => tell(node, &Event::Wiped, events::wiped(*discarded)),
         (Reported::Written { bytes, milliseconds }, Life::Ram) => {
             tell(node, &Event::Written, &events::throughput(*bytes, *milliseconds))?;
-            node.keys.written.clone_from(&node.keys.ram);
+            if !node.state.plan().is_some_and(Plan::joins) {
+                node.keys.written.clone_from(&node.keys.ram);
+            }
             Ok(())
         }
         (Reported::CameHome { report }, Life::Installed) => {

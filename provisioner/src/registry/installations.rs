@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The secrets of one installation by a distribution's own installer. They begin with it and end with it: made in the
+//! The secrets of one installation of a system that joins by itself. They begin with it and end with it: made in the
 //! transaction in which a node comes to be installed, gone in the one in which it is not any more.
 
 use std::sync::Arc;
@@ -48,7 +48,7 @@ impl Registry {
         Ok(row.optional()?)
     }
 
-    /// The node whose installer runs and has this token. The lookup is by hash: how long it takes says nothing of the
+    /// The node whose installer, or whose first start, has this token. The lookup is by hash: how long it takes says nothing of the
     /// token.
     pub fn by_installation(&self, token: &str, now: i64) -> Result<Option<Arc<Node>>, RegistryError> {
         let db = self.reader();
@@ -59,7 +59,7 @@ impl Registry {
         // It knows its own end: the state is what counts.
         Ok(id
             .and_then(|id| self.node(&id))
-            .filter(|node| node.state.installer().is_some()))
+            .filter(|node| node.state.told_of().is_some()))
     }
 
     /// How the log of a node's last installer ended, a line each.
@@ -70,8 +70,8 @@ impl Registry {
 
 /// A node comes from one state to another: secrets are made or forgotten.
 pub(super) fn follow(db: &Connection, id: &str, (from, to): (&State, &State), now: i64) -> Result<(), RegistryError> {
-    let by_installer = |state: &State| matches!(state, State::Installing { plan, .. } if plan.has_installer());
-    match (by_installer(from), by_installer(to)) {
+    let with_secrets = |state: &State| matches!(state, State::Installing { plan, .. } if plan.joins());
+    match (with_secrets(from), with_secrets(to)) {
         (false, true) => begin(db, id, now),
         (true, false) => end(db, id),
         _ => Ok(()),

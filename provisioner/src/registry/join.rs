@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A system that an installer made joins: it brings a key that nobody knows, and the secret that says whose key it is.
+//! A system that node-init did not set up joins: it brings a key that nobody knows, and the secret that says whose key it is.
 //!
 //! The secret is good once, for its own machine, while that machine's system is about to start for the first time. A
 //! refusal changes nothing but the list of events.
@@ -136,12 +136,13 @@ impl Registry {
 }
 
 /// Whether a node's system may start for the first time now: its installer is done, or was at its last step when it was
-/// heard last. The word that it is done may have been lost.
+/// heard last. The word that it is done may have been lost. A ready-made image starts as soon as all of it is on the disk.
 fn is_about_to_start(db: &Connection, node: &Node) -> Result<bool, RegistryError> {
     match &node.state {
         State::Installing { plan, written, .. } if plan.has_installer() => {
             Ok(*written || store::was_told(db, &node.id, events::INSTALLER, LATE, node.since)?)
         }
+        State::Installing { plan, .. } => Ok(plan.joins()),
         _ => Ok(false),
     }
 }

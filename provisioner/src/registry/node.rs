@@ -98,6 +98,12 @@ impl Node {
                 format!("started from its disk {disk_starts} times although the network is wanted")
             }
             State::Approved { .. } => "waiting for the machine to start from the network".into(),
+            State::Installing {
+                plan,
+                begun: true,
+                written: true,
+                ..
+            } if !plan.has_installer() => "waiting for its first start to set it up".into(),
             State::Installing { written: true, .. } => "waiting for the installed system to come home".into(),
             State::Installing { plan, begun: false, .. } if plan.has_installer() => {
                 "waiting for its installer to start from the network".into()

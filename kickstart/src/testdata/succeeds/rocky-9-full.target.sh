@@ -30,7 +30,6 @@ fail() {
 step="starting"
 # A command that fails ends the script; the server hears at which step.
 trap 'code=$?; [ "$code" = 0 ] || report_failure "late step, $step: ended with $code"' EXIT
-tell late
 
 # put PATH MODE BASE64
 put() {
@@ -44,6 +43,8 @@ put() {
 label() {
     ! command -v restorecon >/dev/null || restorecon -RF "$@" || :
 }
+
+tell late
 
 step="name"
 put /etc/hostname 0644 bm9kZS0wMQo=

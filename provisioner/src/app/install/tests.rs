@@ -4,8 +4,9 @@
 
 use std::net::Ipv4Addr;
 
-use provisioner_api::{Event as Reported, Life, NodeDetail};
+use provisioner_api::{Event as Reported, Life, NodeDetail, Stage};
 
+use super::told::LOG_LINES;
 use super::*;
 use crate::app::tests::{Lab, MAC, NOW, WITH_RULE};
 use crate::app::{Caller, Command};

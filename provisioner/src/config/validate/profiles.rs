@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Profiles: what nodes become, by image or by installer.
+//! Profiles: what nodes become, by image, by installer, or by a ready-made image.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use kickstart::families;
 use kickstart::roles::{self, Roles};
 use kickstart::spec::{Layout, Swap};
 use kickstart::words::{DeviceName, Host, KernelArgument, Keyboard, Locale, SshKey, TimeZone, Unfit, Url};
+use kickstart::{Os, families};
 
 use super::written;
 use super::{PROFILE, one_line, size};
@@ -58,8 +58,8 @@ fn profile(name: &str, mut written: written::Profile, roles: &Roles) -> Result<P
         written.bridge.get_or_insert_default();
     }
     let source = source(&option, &named, &mut written)?;
-    if let Source::Installer(installer) = &source {
-        // What the image of a profile is for, it says itself.
+    if let Source::Installer(installer) | Source::CloudImage(_, installer) = &source {
+        // What an image of ours is for, it says itself.
         role.on(installer.os.packages).with_context(|| option("role"))?;
     }
     let profile = Profile {
@@ -99,6 +99,10 @@ fn source(option: &dyn Fn(&str) -> String, role: &str, written: &mut written::Pr
             root_size,
         }));
     };
+    let os = named(option, &os)?;
+    if !os.has_installer() {
+        return cloud_image(option, os, written);
+    }
     for (name, given) in [
         ("image", written.image.is_some()),
         ("version", written.version.is_some()),
@@ -110,7 +114,33 @@ fn source(option: &dyn Fn(&str) -> String, role: &str, written: &mut written::Pr
             option(name)
         );
     }
-    installer(option, &os, written).map(|installer| Source::Installer(Box::new(installer)))
+    installer(option, os, written).map(|installer| Source::Installer(Box::new(installer)))
+}
+
+/// The system of this name, of those that there are.
+fn named(option: &dyn Fn(&str) -> String, os: &str) -> Result<&'static Os> {
+    let known = || families::all().map(|os| os.name).collect::<Vec<_>>();
+    families::named(os).with_context(|| format!("{}: {os:?} is none of {}", option("installer"), known().join(", ")))
+}
+
+fn cloud_image(option: &dyn Fn(&str) -> String, os: &'static Os, written: &mut written::Profile) -> Result<Source> {
+    ensure!(
+        written.root_size.is_none(),
+        "{}: a ready-made image takes the whole disk at its first start; leave this out",
+        option("root_size")
+    );
+    let image = Image {
+        name: written.image.take().with_context(|| {
+            format!(
+                "{}: {} is what a ready-made image is set up as; name the image that `images build cloud` made of it",
+                option("image"),
+                os.name
+            )
+        })?,
+        version: written.version.take(),
+        root_size: None,
+    };
+    installer(option, os, written).map(|installer| Source::CloudImage(image, Box::new(installer)))
 }
 
 /// The image that is built for a role (`images build node --role`).
@@ -122,16 +152,7 @@ fn image_for(role: &str) -> String {
     }
 }
 
-fn installer(option: &dyn Fn(&str) -> String, os: &str, written: &written::Profile) -> Result<Installer> {
-    let known = || {
-        families::all()
-            .filter(|os| os.has_installer())
-            .map(|os| os.name)
-            .collect::<Vec<_>>()
-    };
-    let os = families::named(os)
-        .filter(|os| os.has_installer())
-        .with_context(|| format!("{}: {os:?} is none of {}", option("installer"), known().join(", ")))?;
+fn installer(option: &dyn Fn(&str) -> String, os: &'static Os, written: &written::Profile) -> Result<Installer> {
     let system = written.system.clone().unwrap_or_default();
     let fit = |name: &str, error: Unfit| anyhow!("{}: {error}", option(name));
     let arguments = written
