@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A fake installer: all that a server sees of a distribution's own. It finds its answers by its kernel's arguments, reads
-//! in them whom to call, which disk to take and what to put there, and does one thing a step.
+//! in them whom to call, which disk to take and what to put there, and does one thing a step. A fake cloud-init is the
+//! same, but that it finds all of it in its seed.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -8,7 +9,8 @@ use std::net::Ipv4Addr;
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use provisioner_api::{Inventory, NodeConfig};
+use provisioner_api::{Inventory, NodeConfig, Seed};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::http::{self, Reply};
@@ -18,6 +20,8 @@ use crate::rom;
 const TARGET: &str = "target.sh";
 /// The words of the stages, in their order.
 const STAGES: [&str; 5] = ["pre", "partitioning", "packages", "late", "done"];
+/// The same of a ready-made image, which is on the disk when it starts.
+const FIRST_START: [&str; 4] = ["pre", "packages", "late", "done"];
 /// How the kernels of the families are told where their answers are: the argument, and whether a folder is named.
 const ARGUMENTS: [(&str, bool); 5] = [
     ("url=", false),
@@ -56,12 +60,15 @@ pub const SYSTEMS: [(&str, &[&str]); 5] = [
     ),
 ];
 
-/// An installer that runs.
+/// An installer that runs, or the cloud-init of a ready-made image.
 #[derive(Clone, Debug)]
 pub struct Installer {
+    /// Whether it runs from the disk.
+    pub from_disk: bool,
     /// Folder of its answers, with the secret of its installation, without a slash at the end.
     pub answers: String,
-    from: Ipv4Addr,
+    /// The address that it calls from.
+    pub from: Ipv4Addr,
     progress: String,
     failure: String,
     target: Target,
@@ -99,20 +106,46 @@ impl Installer {
             "the answers name no disk of this machine:\n{text}"
         );
         let script = fetch(from, &format!("{answers}/{TARGET}"))?;
-        let hook = |name: &str| {
-            let mut words = script.split_ascii_whitespace();
-            let found = words.find(|word| word.starts_with("http://") && word.ends_with(name));
-            found
-                .map(str::to_owned)
-                .with_context(|| format!("{TARGET} calls no {name}"))
-        };
         Ok(Self {
-            progress: hook("/progress")?,
-            failure: hook("/failure")?,
+            from_disk: false,
+            progress: hook(&script, "/progress")?,
+            failure: hook(&script, "/failure")?,
             target: Target::read(&script)?,
             answers,
             from,
             stages: STAGES.iter(),
+        })
+    }
+
+    /// Starts from a disk with this seed beside it; nothing is fetched for that.
+    pub fn first_start(from: Ipv4Addr, seed: &Seed) -> Result<Self> {
+        let file = |name: &str| {
+            let file = seed.files.iter().find(|file| file.name == name);
+            file.map(|file| file.content.as_str())
+                .with_context(|| format!("the seed has no {name}"))
+        };
+        let user_data = file("user-data")?;
+        ensure!(user_data.starts_with("#cloud-config\n"), "no cloud-config: {user_data}");
+        let read: Value = serde_saphyr::from_str(user_data).context("understanding user-data")?;
+        let text = |place: &str| {
+            let text = read.pointer(place).and_then(Value::as_str);
+            text.with_context(|| format!("user-data has nothing at {place}"))
+        };
+        let (early, late) = (text("/bootcmd/0/2")?, text("/runcmd/0/2")?);
+        let path = text("/write_files/0/path")?;
+        ensure!(late.contains(&format!("sh {path}")), "nobody runs {path}:\n{late}");
+        let script = text("/write_files/0/content")?;
+        let progress = hook(script, "/progress")?;
+        ensure!(early.contains(&progress), "the start calls nobody:\n{early}");
+        let (answers, _) = progress.rsplit_once('/').context("a hook without a folder")?;
+        Ok(Self {
+            from_disk: true,
+            answers: answers.to_owned(),
+            from,
+            failure: hook(script, "/failure")?,
+            target: Target::read(script)?,
+            progress,
+            stages: FIRST_START.iter(),
         })
     }
 
@@ -214,6 +247,15 @@ pub fn answers(arguments: &[String]) -> Result<(String, String)> {
     }
     let (folder, _) = value.rsplit_once('/').context("answers without a folder")?;
     Ok((value.to_owned(), folder.to_owned()))
+}
+
+/// The URL in a script that ends so.
+fn hook(script: &str, name: &str) -> Result<String> {
+    let mut words = script.split_ascii_whitespace();
+    let found = words.find(|word| word.starts_with("http://") && word.ends_with(name));
+    found
+        .map(str::to_owned)
+        .with_context(|| format!("{TARGET} calls no {name}"))
 }
 
 /// Posts text to a plain HTTP URL from an address of ours.

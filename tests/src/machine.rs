@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use provisioner_api::{
     Capsule, DiskRef, Event, ImageRef, Install, Inventory, Life, Manifest, NodeConfig, NodeEvent, Order, RebootInto,
-    Registered, Stage, cmdline,
+    Registered, Seed, Stage, cmdline,
 };
 
 use crate::installer::Installer;
@@ -67,6 +67,8 @@ pub struct System {
     pub image: String,
     /// The secret by which it introduces itself the first time, where an installer put it there.
     pub join: Option<String>,
+    /// What is beside a ready-made image that has not set itself up yet.
+    pub seed: Option<Seed>,
 }
 
 #[derive(Default)]
@@ -107,7 +109,7 @@ pub enum Step {
     KeptCapsule,
     /// It went down, and comes up again with the next step.
     Rebooted(RebootInto),
-    /// Its installer has come to this stage, and the server heard it.
+    /// Its installer or its first start has come to this stage, and the server heard it.
     Installing(&'static str),
 }
 
@@ -231,9 +233,12 @@ impl Machine {
                     .system
                     .as_ref()
                     .context("the disk has nothing to start from")?;
-                let controller = system.controller.parse().context("the controller's address")?;
-                let node = Node::start(boot.address, controller, &system.pin, Key::from_pem(&system.key)?)?;
-                self.power = Power::on(Life::Installed, node, boot.address);
+                if let Some(seed) = &system.seed {
+                    let first_start = Installer::first_start(boot.address, seed)?;
+                    self.power = Power::Installer(Box::new(first_start));
+                    return Ok(Step::Booted(Box::new(boot)));
+                }
+                self.power = awake(system, boot.address)?;
             }
             Script::Ask { .. } => bail!("nobody presses a key, and the menu goes on to the machine's own disk"),
             Script::Stop { said } => bail!("the boot script stops the machine: {said:?}"),
@@ -252,7 +257,18 @@ impl Machine {
                 self.disk.system = None;
                 self.disk.writes += 1;
             }
-            "late" => self.disk.system = Some(installed(installer)?),
+            "late" => {
+                let seed = self.disk.system.take().and_then(|system| system.seed);
+                let system = installed(installer)?;
+                self.disk.system = Some(System { seed, ..system });
+            }
+            "done" if installer.from_disk => {
+                // What its late step has enabled is started, without another start of the machine.
+                let from = installer.from;
+                let system = self.disk.system.as_mut().context("a first start without a system")?;
+                system.seed = None;
+                self.power = awake(system, from)?;
+            }
             "done" => self.cut_power(),
             _ => {}
         }
@@ -375,6 +391,13 @@ impl Power {
     }
 }
 
+/// An installed system's node-init, calling from this address.
+fn awake(system: &System, from: Ipv4Addr) -> Result<Power> {
+    let controller = system.controller.parse().context("the controller's address")?;
+    let node = Node::start(from, controller, &system.pin, Key::from_pem(&system.key)?)?;
+    Ok(Power::on(Life::Installed, node, from))
+}
+
 /// All that an order says of a disk must be true of one disk of the machine.
 fn check(inventory: &Inventory, wanted: &DiskRef, need: u64) -> Result<()> {
     let fits = |said: &Option<String>, is: &Option<String>| said.is_none() || said == is;
@@ -391,7 +414,14 @@ fn check(inventory: &Inventory, wanted: &DiskRef, need: u64) -> Result<()> {
 
 /// Fetches what an installation takes, each byte checked, and gives the system its identity.
 fn write(node: &mut Node, from: Ipv4Addr, install: &Install) -> Result<(System, u64)> {
-    let bytes = fetch(from, &install.image)?;
+    let (manifest, bytes) = fetch(from, &install.image)?;
+    ensure!(
+        manifest.cloud_init == install.seed.is_some(),
+        "a seed for an image without cloud-init, or none for one with it"
+    );
+    if let Some(seed) = &install.seed {
+        seed.validate().context("checking the seed")?;
+    }
     node.progress(Stage::Writing, 500)?;
     let kept = node.capsule()?;
     let fresh = || hex::encode(rand::random::<[u8; 16]>());
@@ -408,6 +438,7 @@ fn write(node: &mut Node, from: Ipv4Addr, install: &Install) -> Result<(System, 
             .unwrap_or_else(fresh),
         image: format!("{} {}", install.image.name, install.image.version),
         join: None,
+        seed: install.seed.clone(),
     };
     Ok((system, bytes))
 }
@@ -426,10 +457,11 @@ fn installed(installer: &Installer) -> Result<System> {
         ssh_key: fresh(),
         image: "by an installer".into(),
         join: Some(target.file(NodeConfig::JOIN_FILE)?.trim().to_owned()),
+        seed: None,
     })
 }
 
-fn fetch(from: Ipv4Addr, image: &ImageRef) -> Result<u64> {
+fn fetch(from: Ipv4Addr, image: &ImageRef) -> Result<(Manifest, u64)> {
     let file = |name: &str| -> Result<Vec<u8>> {
         let url = format!("{}/{name}", image.url);
         let reply = rom::get(from, &url)?;
@@ -450,7 +482,7 @@ fn fetch(from: Ipv4Addr, image: &ImageRef) -> Result<u64> {
             chunk.index
         );
     }
-    Ok(data.len() as u64)
+    Ok((manifest, data.len() as u64))
 }
 
 /// What an installed system leaves with the server.

@@ -28,6 +28,8 @@ pub const LOADERS: [&str; 6] = [
 pub const SIGNED: [&str; 2] = ["grubx64.efi", "shimx64.efi"];
 /// Name of the made-up node image.
 pub const IMAGE: &str = "debian-13";
+/// Name of made-up ready-made images.
+pub const CLOUD_IMAGE: &str = "debian-13-cloud";
 /// Bytes of a loader: several TFTP blocks, and not a whole number of them.
 pub const LOADER: usize = 70_001;
 /// Bytes of a kernel or initramfs.
@@ -155,7 +157,23 @@ pub fn ram_with(
 
 /// Makes a node image in a new folder below `place`; `size` bytes of it do not compress.
 pub fn image(place: &Path, version: &str, size: usize, signature: &Signature) -> Result<PathBuf> {
-    let folder = place.join(format!("image-{version}"));
+    image_named(IMAGE, PartitionRole::Root, place, version, size, signature)
+}
+
+/// Makes the same of a distribution's ready-made image.
+pub fn cloud_image(place: &Path, version: &str, size: usize, signature: &Signature) -> Result<PathBuf> {
+    image_named(CLOUD_IMAGE, PartitionRole::Other, place, version, size, signature)
+}
+
+fn image_named(
+    name: &str,
+    role: PartitionRole,
+    place: &Path,
+    version: &str,
+    size: usize,
+    signature: &Signature,
+) -> Result<PathBuf> {
+    let folder = place.join(format!("{name}-{version}"));
     fs::create_dir_all(&folder).context("making a folder")?;
     let (mut chunks, mut data) = (Vec::new(), Vec::new());
     let whole = usize::try_from(CHUNK_SIZE).context("a chunk's size")?;
@@ -175,7 +193,7 @@ pub fn image(place: &Path, version: &str, size: usize, signature: &Signature) ->
     let disk_size = (chunks.len() as u64 + 16) * CHUNK_SIZE;
     let manifest = Manifest {
         format: 1,
-        name: IMAGE.into(),
+        name: name.into(),
         version: version.into(),
         arch: "amd64".into(),
         created: 1_760_000_000,
@@ -184,14 +202,14 @@ pub fn image(place: &Path, version: &str, size: usize, signature: &Signature) ->
         data_size: data.len() as u64,
         partitions: vec![Partition {
             number: 1,
-            role: PartitionRole::Root,
+            role,
             start: FIRST_MIB,
             size: disk_size - 2 * FIRST_MIB,
         }],
         chunks,
         packages: Vec::new(),
         role: "libvirt".into(),
-        cloud_init: false,
+        cloud_init: role == PartitionRole::Other,
     };
     fs::write(folder.join("chunks"), data).context("writing chunks")?;
     signature.write(&folder, "manifest.json", &manifest)?;
