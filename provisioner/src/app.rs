@@ -20,6 +20,7 @@ use crate::network::SegmentNow;
 use crate::packages::Packages;
 use crate::presence::Presence;
 use crate::registry::{Registry, RegistryError};
+use crate::store::StoreError;
 use crate::templates::SiteTemplates;
 use crate::tls::ServerKey;
 
@@ -232,9 +233,9 @@ impl From<RegistryError> for AppError {
 impl From<ImportError> for AppError {
     fn from(error: ImportError) -> Self {
         match error {
-            ImportError::Full => Self::Full,
+            ImportError::Store(StoreError::Full) => Self::Full,
             ImportError::Busy | ImportError::Exists(_) => Self::Refused(error.to_string()),
-            ImportError::NotAnImage(_) | ImportError::Refused(_) | ImportError::Io(..) => {
+            ImportError::NotAnImage(_) | ImportError::Refused(_) | ImportError::Store(StoreError::Io(..)) => {
                 Self::Invalid(error.to_string())
             }
         }
@@ -244,9 +245,9 @@ impl From<ImportError> for AppError {
 impl From<TakeError> for AppError {
     fn from(error: TakeError) -> Self {
         match error {
-            TakeError::Full => Self::Full,
+            TakeError::Store(StoreError::Full) => Self::Full,
             TakeError::Busy | TakeError::NoRoom(_) => Self::Refused(error.to_string()),
-            TakeError::Refused(_) | TakeError::Io(..) => Self::Invalid(error.to_string()),
+            TakeError::Refused(_) | TakeError::Store(StoreError::Io(..)) => Self::Invalid(error.to_string()),
         }
     }
 }

@@ -36,6 +36,7 @@ pub mod registry;
 pub mod roles;
 pub mod rules;
 pub mod serve;
+pub mod store;
 pub mod templates;
 pub mod tftp;
 pub mod tls;

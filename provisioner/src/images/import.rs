@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
 
 use provisioner_api::{CHUNK_SIZE, Chunk, Manifest, RamManifest};
 
 use super::trust::TrustedKeys;
 use super::verify::{Signed, read_signed};
 use super::{IMAGES, ImageStore, RAM, UNFINISHED};
+use crate::store::{self, StoreError, clear, sync, write, writing};
 
 /// The list of a node image.
 pub(super) const MANIFEST: &str = "manifest.json";
@@ -52,23 +52,15 @@ pub enum ImportError {
     /// Another import runs.
     #[error("another import is running; wait until it is done")]
     Busy,
-    /// No room.
-    #[error("the server's disk is full")]
-    Full,
     /// The folder could not be read, or the store not be written.
-    #[error("{0}")]
-    Io(String, #[source] io::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl ImageStore {
     /// Takes the image or RAM environment in `folder` into the store; `progress` hears bytes done and in all.
     pub fn import(&self, folder: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Imported, ImportError> {
-        let _alone = match self.importing.try_lock() {
-            Ok(guard) => guard,
-            // A panic in an earlier import has left an unfinished folder at most.
-            Err(std::sync::TryLockError::Poisoned(poisoned)) => PoisonError::into_inner(poisoned),
-            Err(std::sync::TryLockError::WouldBlock) => return Err(ImportError::Busy),
-        };
+        let _alone = store::alone(&self.importing).ok_or(ImportError::Busy)?;
         // A key that was added since the start counts.
         let trusted = TrustedKeys::load(&self.keys).map_err(|error| ImportError::Refused(format!("{error:#}")))?;
         let imported = if exists(&folder.join(MANIFEST))? {
@@ -152,16 +144,19 @@ impl ImageStore {
         };
         let staging = home.join(format!("{UNFINISHED}{version}"));
         let filled = clear(&staging)
-            .and_then(|()| fs::create_dir_all(&staging).map_err(|error| writing(&staging, error)))
+            .and_then(|()| store::make(&staging))
+            .map_err(ImportError::from)
             .and_then(|()| fill(&staging))
-            .and_then(|()| write(&staging.join(format!("{list}{SIGNATURE_ENDING}")), &signed[1]))
-            .and_then(|()| write(&staging.join(list), &signed[0]))
-            .and_then(|()| sync(&staging))
-            .and_then(|()| fs::create_dir_all(parent).map_err(|error| writing(parent, error)))
-            // The same image once more: the one that is there may be damaged, this one is not.
-            .and_then(|()| clear(&place))
-            .and_then(|()| fs::rename(&staging, &place).map_err(|error| writing(&place, error)))
-            .and_then(|()| sync(parent));
+            .and_then(|()| {
+                write(&staging.join(format!("{list}{SIGNATURE_ENDING}")), &signed[1])?;
+                write(&staging.join(list), &signed[0])?;
+                sync(&staging)?;
+                store::make(parent)?;
+                // The same image once more: the one that is there may be damaged, this one is not.
+                clear(&place)?;
+                store::rename(&staging, &place)?;
+                Ok(sync(parent)?)
+            });
         if filled.is_err() {
             // The first error is the one to be told.
             let _ = fs::remove_dir_all(&staging);
@@ -227,7 +222,7 @@ fn copy_chunks(
         &source_path,
         &path,
     )?;
-    target.sync_all().map_err(|error| writing(&path, error))
+    Ok(target.sync_all().map_err(|error| writing(&path, error))?)
 }
 
 /// Copies `length` bytes and leaves the last piece of at most a chunk in the buffer.
@@ -264,7 +259,7 @@ fn copy_files(
     for entry in &manifest.files {
         let (source, target) = (from.join(&entry.path), to.join(&entry.path));
         if let Some(folder) = target.parent() {
-            fs::create_dir_all(folder).map_err(|error| writing(folder, error))?;
+            store::make(folder)?;
         }
         let mut content = Vec::new();
         // One byte more than it should have is enough to know that it is another file.
@@ -287,7 +282,7 @@ fn copy_files(
         .iter()
         .filter_map(|entry| Path::new(&entry.path).parent())
         .collect();
-    folders.into_iter().try_for_each(|folder| sync(&to.join(folder)))
+    Ok(folders.into_iter().try_for_each(|folder| sync(&to.join(folder)))?)
 }
 
 fn exists(path: &Path) -> Result<bool, ImportError> {
@@ -298,27 +293,6 @@ fn open(path: &Path) -> Result<File, ImportError> {
     File::open(path).map_err(|error| reading(path, error))
 }
 
-fn write(path: &Path, content: &[u8]) -> Result<(), ImportError> {
-    let written = File::create(path).and_then(|mut file| {
-        file.write_all(content)?;
-        file.sync_all()
-    });
-    written.map_err(|error| writing(path, error))
-}
-
-fn sync(folder: &Path) -> Result<(), ImportError> {
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|error| writing(folder, error))
-}
-
-fn clear(folder: &Path) -> Result<(), ImportError> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(writing(folder, error)),
-        _ => Ok(()),
-    }
-}
-
 fn reading(path: &Path, error: io::Error) -> ImportError {
     let path = path.display();
     let words = match error.kind() {
@@ -326,12 +300,5 @@ fn reading(path: &Path, error: io::Error) -> ImportError {
         io::ErrorKind::UnexpectedEof => format!("{path} ends too early; copy it again"),
         _ => format!("reading {path} ({error})"),
     };
-    ImportError::Io(words, error)
-}
-
-fn writing(path: &Path, error: io::Error) -> ImportError {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ImportError::Full,
-        _ => ImportError::Io(format!("writing {} ({error})", path.display()), error),
-    }
+    StoreError::Io(words, error).into()
 }

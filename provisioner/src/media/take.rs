@@ -3,11 +3,11 @@
 //! that nobody needs goes.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use kickstart::families;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
@@ -15,6 +15,7 @@ use provisioner_api::MediumImport;
 
 use super::layout;
 use super::{Media, Medium, MediumFile, NoRoom, RECORD, Record, UNFINISHED, room_for};
+use crate::store::{self, StoreError, clear, sync, writing};
 
 /// Bytes of the content's hash in a medium's name: enough that two never share one, few enough to be read.
 const ID: usize = 16;
@@ -33,12 +34,9 @@ pub enum TakeError {
     /// It would not fit.
     #[error(transparent)]
     NoRoom(#[from] NoRoom),
-    /// It did not fit, although it seemed so.
-    #[error("the server's disk is full")]
-    Full,
     /// The folder could not be read, or the store not be written.
-    #[error("{0}")]
-    Io(String, #[source] io::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl Media {
@@ -67,7 +65,8 @@ impl Media {
         let total = sources.iter().map(|(_, (_, size))| size).sum();
         let staging = self.folder.join(format!("{UNFINISHED}import"));
         let taken = clear(&staging)
-            .and_then(|()| fs::create_dir_all(&staging).map_err(|error| writing(&staging, error)))
+            .and_then(|()| store::make(&staging))
+            .map_err(TakeError::from)
             .and_then(|()| gather(folder, &staging, sources, total, progress))
             .and_then(|files| {
                 let record = Record {
@@ -97,10 +96,10 @@ impl Media {
         // Gone at once or not at all, whenever the power fails.
         let going = self.folder.join(format!("{UNFINISHED}removal"));
         clear(&going)?;
-        fs::rename(&medium.folder, &going).map_err(|error| writing(&medium.folder, error))?;
+        store::rename(&medium.folder, &going)?;
         sync(&self.folder)?;
         self.look_again()?;
-        clear(&going)
+        Ok(clear(&going)?)
     }
 
     /// Puts a gathered medium in its place; its id.
@@ -115,25 +114,20 @@ impl Media {
         let place = self.folder.join(&id);
         if there.is_some_and(|there| there.problem.is_none()) {
             // The same once more: what is known of it is the newer, its files may be under way to a machine.
-            fs::rename(staging.join(RECORD), place.join(RECORD)).map_err(|error| writing(&place, error))?;
+            store::rename(&staging.join(RECORD), &place.join(RECORD))?;
             sync(&place)?;
             clear(staging)?;
         } else {
             // Whatever is there is damaged; this is not.
             clear(&place)?;
-            fs::rename(staging, &place).map_err(|error| writing(&place, error))?;
+            store::rename(staging, &place)?;
         }
         sync(&self.folder)?;
         Ok(id)
     }
 
     fn alone(&self) -> Result<MutexGuard<'_, ()>, TakeError> {
-        match self.changing.try_lock() {
-            Ok(guard) => Ok(guard),
-            // A panic in an earlier import has left an unfinished folder at most.
-            Err(std::sync::TryLockError::Poisoned(poisoned)) => Ok(PoisonError::into_inner(poisoned)),
-            Err(std::sync::TryLockError::WouldBlock) => Err(TakeError::Busy),
-        }
+        store::alone(&self.changing).ok_or(TakeError::Busy)
     }
 
     fn look_again(&self) -> Result<(), TakeError> {
@@ -197,7 +191,7 @@ fn gather(
     for (place, (source, size)) in sources {
         let (from, target) = (folder.join(place), staging.join(place));
         if let Some(folder) = target.parent() {
-            fs::create_dir_all(folder).map_err(|error| writing(folder, error))?;
+            store::make(folder)?;
         }
         bring(source, &from, &target, size)?;
         let mut heard = |bytes: u64| progress(done + bytes, total);
@@ -222,16 +216,15 @@ fn bring(mut source: File, from: &Path, target: &Path, size: u64) -> Result<(), 
     // Whoever owns a file may change it later.
     let ours = about.uid() == nix::unistd::geteuid().as_raw() && about.nlink() == 1;
     if ours && fs::rename(from, target).is_ok() {
-        return File::open(target)
-            .and_then(|file| file.sync_all())
-            .map_err(|error| writing(target, error));
+        let synced = File::open(target).and_then(|file| file.sync_all());
+        return Ok(synced.map_err(|error| writing(target, error))?);
     }
     room_for(target.parent().unwrap_or(target), size)?;
     let copied = File::create(target).and_then(|mut file| {
         io::copy(&mut source, &mut file)?;
         file.sync_all()
     });
-    copied.map_err(|error| writing(target, error))
+    Ok(copied.map_err(|error| writing(target, error))?)
 }
 
 /// Hash and length of a file.
@@ -260,28 +253,9 @@ fn write_record(folder: &Path, record: &Record) -> Result<(), TakeError> {
         }
     }
     let path = folder.join(RECORD);
-    let written = serde_json::to_vec_pretty(record)
-        .map_err(io::Error::from)
-        .and_then(|text| {
-            let mut file = File::create(&path)?;
-            file.write_all(&text)?;
-            file.sync_all()
-        });
-    written.map_err(|error| writing(&path, error))?;
-    sync(folder)
-}
-
-fn sync(folder: &Path) -> Result<(), TakeError> {
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|error| writing(folder, error))
-}
-
-fn clear(folder: &Path) -> Result<(), TakeError> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(writing(folder, error)),
-        _ => Ok(()),
-    }
+    let text = serde_json::to_vec_pretty(record).map_err(|error| writing(&path, error.into()))?;
+    store::write(&path, &text)?;
+    Ok(sync(folder)?)
 }
 
 fn reading(path: &Path, error: io::Error) -> TakeError {
@@ -291,12 +265,5 @@ fn reading(path: &Path, error: io::Error) -> TakeError {
         io::ErrorKind::NotFound => format!("there is no {path}"),
         _ => format!("reading {path} ({error})"),
     };
-    TakeError::Io(words, error)
-}
-
-fn writing(path: &Path, error: io::Error) -> TakeError {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => TakeError::Full,
-        _ => TakeError::Io(format!("writing {} ({error})", path.display()), error),
-    }
+    StoreError::Io(words, error).into()
 }
