@@ -25,6 +25,7 @@ pub mod nginx;
 pub mod serve;
 pub mod sources;
 pub mod wanted;
+mod weed;
 
 use sources::Source;
 use wanted::{Missing, Reason};
@@ -75,6 +76,11 @@ impl Places {
     /// Is there while there is no room: nothing more is kept then.
     pub fn full(&self) -> PathBuf {
         self.folder.join("full")
+    }
+
+    /// Is there when the cache was stopped in order.
+    fn stopped(&self) -> PathBuf {
+        self.folder.join("stopped")
     }
 
     /// What is there only while it runs.

@@ -58,6 +58,39 @@ fn a_cache_that_is_killed_keeps_what_it_had_and_goes_on() {
     assert_one_download(&market);
 }
 
+/// Every file below a folder loses the second half of itself.
+fn cut_short(folder: &std::path::Path) {
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        if entry.path().is_dir() {
+            cut_short(&entry.path());
+        } else {
+            let file = std::fs::OpenOptions::new().write(true).open(entry.path()).unwrap();
+            file.set_len(entry.metadata().unwrap().len() / 2).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_a_power_cut_has_cut_short_is_fetched_again() {
+    let mut market = running("");
+    market.installs(1).unwrap();
+    market.kill_cache();
+    cut_short(&market.cache_folder().join("files"));
+    market.start_cache().unwrap();
+    until("the log to say so", NOTICED, || {
+        Ok(market.log().contains("cut files of the cache short").then_some(()))
+    })
+    .unwrap();
+    market.installs(2).unwrap();
+    // A stop in order is none: all is kept and nothing looked at.
+    let sent = market.sent().unwrap();
+    market.stop_cache();
+    market.start_cache().unwrap();
+    market.installs(1).unwrap();
+    assert!(market.sent().unwrap() < sent + market.repository.one_install() / 10);
+    assert!(!market.log().contains("was not stopped in order"), "{}", market.log());
+}
+
 #[test]
 fn when_the_source_is_gone_what_was_fetched_once_is_still_there_and_what_was_not_is_named() {
     let mut market = running("");

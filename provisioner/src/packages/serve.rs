@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use super::nginx::{self, Facts};
-use super::{LITTLE, Places, is_there};
+use super::{LITTLE, Places, is_there, weed};
 use crate::config::Config;
 use crate::network::interfaces;
 use crate::privileges::{self, Privileges};
@@ -93,6 +93,11 @@ async fn supervise(config: &Config, places: &Places) -> Result<()> {
     write(&file, &written)?;
     // Before the first request: nothing is kept on a disk that is full.
     note_room(places);
+    if !weed::was_stopped_well(&places.stopped()) {
+        let files = places.files();
+        // Beside it: on a large slow disk it takes minutes.
+        tokio::task::spawn_blocking(move || weed::weed(&files));
+    }
     let mut nginx = Nginx::start(places, &file)?;
     let mut pace = tokio::time::interval(PACE);
     let mut looks = 0_u32;
@@ -100,8 +105,8 @@ async fn supervise(config: &Config, places: &Places) -> Result<()> {
     loop {
         tokio::select! {
             _ = pace.tick() => {}
-            _ = terminate.recv() => return stop(nginx).await,
-            _ = interrupt.recv() => return stop(nginx).await,
+            _ = terminate.recv() => return stop(nginx, places).await,
+            _ = interrupt.recv() => return stop(nginx, places).await,
         }
         if let Some(status) = nginx.ended()? {
             bail!("nginx has ended ({status}); what it said is above");
@@ -183,7 +188,7 @@ impl Drop for Nginx {
 }
 
 /// Lets requests under way end, for a while.
-async fn stop(mut nginx: Nginx) -> Result<()> {
+async fn stop(mut nginx: Nginx, places: &Places) -> Result<()> {
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     nginx.tell(Signal::SIGQUIT);
     let end = async {
@@ -192,7 +197,11 @@ async fn stop(mut nginx: Nginx) -> Result<()> {
         }
         anyhow::Ok(())
     };
-    tokio::time::timeout(UNDER_WAY, end).await.unwrap_or(Ok(()))
+    tokio::time::timeout(UNDER_WAY, end).await.unwrap_or(Ok(()))?;
+    // Whoever is still there ends now, and writes nothing more.
+    drop(nginx);
+    weed::stopped_well(&places.stopped(), &places.files());
+    Ok(())
 }
 
 /// Says to nginx whether there is room: it serves on where there is none, and keeps nothing.
