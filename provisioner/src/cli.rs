@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::api_client::Client;
 use crate::config::Config;
+use crate::templates::trial;
 
 pub mod check;
 pub mod doctor;
@@ -50,6 +51,9 @@ pub enum Command {
     Serve,
     /// Read the configuration and say what it means, or what is wrong with it
     CheckConfig,
+    /// Try out the templates on standard input; the program starts itself for it
+    #[command(hide = true, name = trial::COMMAND)]
+    TryTemplates,
     /// Make the folders, the example configuration, the server's key and the first API token
     Init(Init),
     /// See and steer machines

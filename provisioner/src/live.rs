@@ -271,7 +271,7 @@ mod tests {
             Registry::open(folder.path()).unwrap(),
             ImageStore::open(folder.path(), folder.path()).unwrap(),
             Media::open(folder.path()).unwrap(),
-            SiteTemplates::open(&folder.path().join("templates"), folder.path()).unwrap(),
+            SiteTemplates::open(&folder.path().join("templates"), folder.path(), |_| Ok(())).unwrap(),
             ServerKey::open_or_make(folder.path()).unwrap(),
             0,
         );

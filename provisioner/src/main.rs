@@ -9,6 +9,7 @@ use provisioner::cli::{
 };
 use provisioner::config::Config;
 use provisioner::serve;
+use provisioner::templates::trial;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -29,6 +30,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     match &arguments.command {
         Command::Serve => serve::run(load()?),
         Command::CheckConfig => check::run(&load()?, json),
+        Command::TryTemplates => trial::run(),
         Command::Init(what) => init::run(&load()?, what),
         Command::Node(command) => node::run(&load()?, command, json),
         Command::Enrol(command) => enrol::run(&load()?, command, json),

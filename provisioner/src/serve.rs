@@ -24,7 +24,7 @@ use crate::media::Media;
 use crate::network::Notice;
 use crate::privileges::{self, Privileges};
 use crate::registry::{Entry, Registry};
-use crate::templates::SiteTemplates;
+use crate::templates::{SiteTemplates, trial};
 use crate::tls::ServerKey;
 use crate::{events, http, monitor};
 
@@ -124,7 +124,7 @@ fn open(config: Config) -> Result<Arc<App>> {
     let registry = Registry::open(&state).with_context(at)?;
     let images = ImageStore::open(&state, &config.paths.trusted_keys()).with_context(at)?;
     let media = Media::open(&state).with_context(at)?;
-    let templates = SiteTemplates::open(&config.templates, &state).with_context(at)?;
+    let templates = SiteTemplates::open(&config.templates, &state, trial::apart).with_context(at)?;
     let key = ServerKey::open_or_make(&state)?;
     for warning in images.warnings().into_iter().chain(templates.warning()) {
         warn!(warning);

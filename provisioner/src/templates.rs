@@ -13,10 +13,16 @@ use std::sync::{Arc, PoisonError, RwLock};
 use anyhow::{Context, Result};
 use kickstart::{Broken, Templates};
 
+pub mod trial;
+
+use trial::Judge;
+
 /// The files of the last good set, by path, as JSON in the state folder.
 const KEPT: &str = "templates.json";
 /// Bytes of a template at most: the longest of ours has a hundredth of it.
 const LARGEST: u64 = 1 << 20;
+/// Bytes of all together at most: all of ours have a hundredth of it.
+const ALL: usize = 8 << 20;
 /// Folders inside of each other at most: a loop of links ends here.
 const DEEPEST: usize = 8;
 /// Files at most, which is ten times what is built in: several loops of links would go on for days.
@@ -30,6 +36,7 @@ pub type Files = BTreeMap<String, String>;
 pub struct SiteTemplates {
     folder: PathBuf,
     kept: PathBuf,
+    judge: Judge,
     state: RwLock<State>,
 }
 
@@ -43,11 +50,13 @@ struct State {
 }
 
 impl SiteTemplates {
-    /// Reads the site's folder. Where it is broken, what was in force at the last stop of the server is again.
-    pub fn open(folder: &Path, state: &Path) -> Result<Self> {
+    /// Reads the site's folder, and takes what `judge` lets pass. Where it is broken, what was in force at the last stop
+    /// of the server is again.
+    pub fn open(folder: &Path, state: &Path, judge: Judge) -> Result<Self> {
         let templates = Self {
             folder: folder.to_owned(),
             kept: state.join(KEPT),
+            judge,
             state: RwLock::new(State {
                 set: None,
                 refused: Vec::new(),
@@ -90,6 +99,12 @@ impl SiteTemplates {
         })
     }
 
+    /// The set that these files make, tried out before.
+    pub fn tried(&self, files: &Files) -> std::result::Result<Templates, Vec<Broken>> {
+        (self.judge)(files)?;
+        Templates::with_overrides(files)
+    }
+
     /// What is wrong with the folder, so that it is not in force.
     pub fn refused(&self) -> Vec<Broken> {
         self.read(|state| state.refused.clone())
@@ -125,7 +140,7 @@ impl SiteTemplates {
             let why = format!("{} is gone; make it again, empty to use none", self.folder.display());
             return Ok(Err(vec![whole("", why)]));
         }
-        Ok(load(&self.folder))
+        Ok(load(&self.folder, self.judge))
     }
 
     fn kept(&self) -> Result<Option<Files>> {
@@ -170,8 +185,9 @@ pub fn said(broken: &Broken) -> String {
 }
 
 /// The files of a folder and the set that they make, or all that is wrong with them. No folder is an empty one.
-pub fn load(folder: &Path) -> std::result::Result<(Files, Templates), Vec<Broken>> {
+pub fn load(folder: &Path, judge: Judge) -> std::result::Result<(Files, Templates), Vec<Broken>> {
     let files = read(folder)?;
+    judge(&files)?;
     let set = Templates::with_overrides(&files)?;
     Ok((files, set))
 }
@@ -181,6 +197,9 @@ pub fn read(folder: &Path) -> std::result::Result<Files, Vec<Broken>> {
     let (mut files, mut wrong) = (Files::new(), Vec::new());
     if folder.exists() {
         collect(folder, "", 0, &mut files, &mut wrong);
+    }
+    if files.values().map(String::len).sum::<usize>() > ALL {
+        wrong.push(whole("", format!("they have more than {ALL} bytes together")));
     }
     if wrong.is_empty() { Ok(files) } else { Err(wrong) }
 }
@@ -263,7 +282,7 @@ mod tests {
         }
 
         fn open(&self) -> SiteTemplates {
-            SiteTemplates::open(&self.folder(), self.0.path()).unwrap()
+            SiteTemplates::open(&self.folder(), self.0.path(), |_| Ok(())).unwrap()
         }
     }
 

@@ -80,3 +80,46 @@ fn a_broken_override_is_told_with_file_and_line_and_changes_nothing_even_after_a
     })
     .unwrap();
 }
+
+/// What fills a machine's memory, runs for ever, and nests deeper than a stack.
+fn monsters() -> [(&'static str, String); 4] {
+    let doubled =
+        "{% set ns = namespace(a='xxxxxxxx') %}{% for i in range(60) %}{% set ns.a = ns.a ~ ns.a %}{% endfor %}";
+    let forever = "{% for a in range(9999) %}{% for b in range(9999) %}{{ a }}{% endfor %}{% endfor %}";
+    [
+        ("memory", doubled.to_owned()),
+        ("width", "{{ '%9999999999d' | format(1) }}".to_owned()),
+        ("time", forever.to_owned()),
+        ("stack", format!("{{{{ {}1 }}}}", "not ".repeat(100_000))),
+    ]
+}
+
+#[test]
+fn a_template_that_takes_all_memory_or_never_ends_is_refused_and_the_server_goes_on() {
+    let mut yard = Yard::dark(24, &format!("{ALONE}{PROFILE}")).unwrap();
+    yard.lab.start_server().unwrap();
+    let folder = yard.server().config_file().with_file_name("templates");
+    yard.tell(|street| {
+        let pid = street.server.pid();
+        let place = folder.to_str().context("a strange path")?;
+        for (name, line) in monsters() {
+            write(street, &folder, &line)?;
+            let why = |arguments: &[&str]| match street.server.cli(arguments) {
+                Ok(said) => anyhow::bail!("{name}: {arguments:?} went well: {said}"),
+                Err(error) => Ok(format!("{error:#}")),
+            };
+            why(&["template", "check"])?;
+            let said = why(&["template", "diff", "--folder", place])?;
+            ensure!(said.contains(FILE), "{name}: {said}");
+            reload(street, "templates-refused")?;
+            ensure!(street.server.pid() == pid, "{name}");
+        }
+        // Nor does it keep the server from starting.
+        street.server.stop()?;
+        street.start_server()?;
+        let list = street.server.cli(&["template", "list"])?;
+        ensure!(list.contains(FILE), "{list}");
+        Ok(())
+    })
+    .unwrap();
+}

@@ -124,7 +124,9 @@ impl App {
     fn tried(&self, trial: &TemplateTrial) -> Result<Arc<Templates>, AppError> {
         match &trial.overrides {
             None => self.templates.now().map_err(AppError::Refused),
-            Some(files) => Templates::with_overrides(files)
+            Some(files) => self
+                .templates
+                .tried(files)
                 .map(Arc::new)
                 .map_err(|wrong| AppError::Invalid(all_said(&wrong))),
         }

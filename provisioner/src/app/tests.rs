@@ -36,7 +36,7 @@ fn app(config: &str, folder: &Path, now: i64) -> Arc<App> {
     let registry = Registry::open(folder).unwrap();
     let images = ImageStore::open(folder, &folder.join("trusted-keys")).unwrap();
     let media = Media::open(folder).unwrap();
-    let templates = SiteTemplates::open(&config.templates, folder).unwrap();
+    let templates = SiteTemplates::open(&config.templates, folder, |_| Ok(())).unwrap();
     let key = ServerKey::open_or_make(folder).unwrap();
     App::new(config, registry, images, media, templates, key, now)
 }

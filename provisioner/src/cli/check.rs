@@ -26,7 +26,7 @@ struct Meaning {
 
 /// Says what it means.
 pub fn run(config: &Config, json: bool) -> anyhow::Result<()> {
-    let templates = match crate::templates::load(&config.templates) {
+    let templates = match crate::templates::load(&config.templates, crate::templates::trial::apart) {
         Ok((files, _)) => files.into_keys().collect(),
         Err(broken) => {
             let lines: Vec<String> = broken.iter().map(crate::templates::said).collect();

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::words::{plain, table};
 use super::{Template, Trial, answer, client, talk};
 use crate::config::Config;
-use crate::templates::{load, read, said};
+use crate::templates::{load, read, said, trial};
 
 /// What a check finds.
 #[derive(Debug, Serialize)]
@@ -76,7 +76,7 @@ fn check(folder: &Path, json: bool) -> anyhow::Result<bool> {
         wrong: Vec::new(),
     };
     let mut lines = Vec::new();
-    match load(folder) {
+    match load(folder, trial::apart) {
         Ok((files, _)) => checked.overrides = files.into_keys().collect(),
         Err(broken) => {
             lines = broken.iter().map(|broken| plain(&said(broken))).collect();

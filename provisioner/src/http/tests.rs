@@ -53,7 +53,7 @@ impl Lab {
         let registry = Registry::open(folder.path()).unwrap();
         let images = ImageStore::open(folder.path(), &folder.path().join("trusted-keys")).unwrap();
         let media = Media::open(folder.path()).unwrap();
-        let templates = SiteTemplates::open(&config.templates, folder.path()).unwrap();
+        let templates = SiteTemplates::open(&config.templates, folder.path(), |_| Ok(())).unwrap();
         let key = ServerKey::open_or_make(folder.path()).unwrap();
         let app = App::new(config, registry, images, media, templates, key, now());
         let control = folder.path().join("control.sock");

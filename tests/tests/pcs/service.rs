@@ -12,7 +12,7 @@ use std::time::Duration;
 use provisioner_api::NodeSummary;
 use tests::journey::{EMPTY_DISKS, Journey, READY};
 use tests::peer;
-use tests::vm::{Firmware, Spec};
+use tests::vm::{Firmware, Pc, Spec};
 
 const UNIT: &str = include_str!("../../../provisioner/systemd/gleaner-provisioner.service");
 const PACKAGES: &str = include_str!("../../../provisioner/systemd/gleaner-packages.service");
@@ -58,27 +58,31 @@ fn the_services_run_unprivileged_under_systemd_and_are_back_after_a_reboot_and_a
     let boot = run("cat /proc/sys/kernel/random/boot_id");
     // SSH ends in the middle of it.
     let _ = journey.ssh(&node, "systemctl reboot");
-    another_start(&journey, &node, &boot);
+    another_start(&journey, &mut pc, &node, &boot);
     it_serves(&run);
     it_caches(&journey, &node);
 
     let boot = run("cat /proc/sys/kernel/random/boot_id");
     pc.cut_power();
     journey.power_on(&mut pc).unwrap();
-    another_start(&journey, &node, &boot);
+    another_start(&journey, &mut pc, &node, &boot);
     it_serves(&run);
     it_caches(&journey, &node);
     assert_eq!(source.asked(), 1, "what was fetched once is kept over all of this");
 }
 
-fn another_start(journey: &Journey, node: &NodeSummary, boot: &str) {
-    tests::wait::until("another start of the same machine", REBOOT, || {
+fn another_start(journey: &Journey, pc: &mut Pc, node: &NodeSummary, boot: &str) {
+    let again = tests::wait::until("another start of the same machine", REBOOT, || {
         Ok(journey
             .ssh(node, "cat /proc/sys/kernel/random/boot_id")
             .ok()
             .filter(|now| now != boot))
-    })
-    .unwrap();
+    });
+    again.unwrap_or_else(|error| {
+        let said = pc.serial().text();
+        let said = &said[said.floor_char_boundary(said.len().saturating_sub(3000))..];
+        panic!("{error:#}\n{said}\n{}", journey.lab.control().log_tail(60))
+    });
 }
 
 /// A source of one package in the laboratory.
