@@ -362,6 +362,56 @@ fn a_ready_made_disk_is_no_medium_and_it_is_said_what_to_make_of_it() {
 }
 
 #[test]
+fn a_disc_of_which_the_end_is_missing_is_refused_although_all_that_boots_is_there() {
+    let xorriso = peer::xorriso().unwrap();
+    let mut yard = yard();
+    let place = yard.lab.folder().to_owned();
+    yard.tell(|street| {
+        let ubuntu = &MAKERS[0];
+        let folder = place.join("whole");
+        write(&folder, ubuntu.files);
+        fs::write(folder.join("casper/z.squashfs"), vec![7; 4 << 20])?;
+        let disc = disc(&xorriso, &folder, ubuntu.label);
+        let size = fs::metadata(&disc)?.len();
+        let file = fs::OpenOptions::new().write(true).open(&disc)?;
+        for left in [size / 2, size - 1] {
+            file.set_len(left)?;
+            refused(street, &disc, &["--unverified"], "it is cut short")?;
+        }
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn two_imports_at_once_are_one_after_the_other_or_one_is_told_to_wait() {
+    let mut yard = yard();
+    let folder = yard.lab.folder().join("folder");
+    write(
+        &folder,
+        &[
+            ("linux", "kernel"),
+            ("version.info", "Debian version:  12 (bookworm)\n"),
+        ],
+    );
+    fs::write(folder.join("initrd.gz"), vec![7; 60 << 20]).unwrap();
+    yard.tell(|street| {
+        let said: Vec<_> = std::thread::scope(|scope| {
+            let both = [0, 1].map(|_| scope.spawn(|| import(street, &folder, &["--unverified"])));
+            both.map(|import| import.join().expect("an import's thread")).into()
+        });
+        ensure!(said.iter().any(Result::is_ok), "{said:?}");
+        for error in said.iter().filter_map(|said| said.as_ref().err()) {
+            ensure!(format!("{error:#}").contains("another import is running"), "{error:#}");
+        }
+        let held = held(street)?;
+        ensure!(held.len() == 1 && held[0].problem.is_none(), "{held:?}");
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
 fn a_server_that_is_killed_in_an_import_has_all_of_the_medium_or_nothing() {
     let mut yard = yard();
     let folder = yard.lab.folder().join("large");

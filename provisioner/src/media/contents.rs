@@ -18,8 +18,10 @@ use super::tool::{self, bsdtar};
 /// Bytes of a file that only says what a medium is.
 const LARGEST_MARKER: u64 = 64 << 10;
 /// ISO 9660 (ECMA-119), 8.4: the primary volume descriptor is in sector 16, its identifier at byte 2 of 8.4.2, the
-/// volume's label at byte 41, of 32.
-const DESCRIPTOR: u64 = 16 * 2048;
+/// volume's label at byte 41, of 32, and the sectors of the volume at byte 81.
+const DESCRIPTOR: u64 = 16 * SECTOR;
+/// Bytes of a sector.
+const SECTOR: u64 = 2048;
 /// The members of a Debian package (deb(5)).
 const CONTROL: &str = "control.tar";
 const DATA: &str = "data.tar";
@@ -251,14 +253,24 @@ fn within(folder: &Path, path: &str) -> Result<Option<(File, u64)>> {
     Ok((about.is_file() && about.len() > 0).then_some((file, about.len())))
 }
 
-/// The volume's label, where the file is a disc.
+/// The volume's label, where the file is a disc; the whole of one.
 fn label(file: &File) -> Result<Option<String>> {
-    let mut descriptor = [0; 72];
+    let mut descriptor = [0; 84];
     match file.read_exact_at(&mut descriptor, DESCRIPTOR) {
         Ok(()) if &descriptor[1..6] == b"CD001" => {}
         Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error).context("reading it"),
         _ => return Ok(None),
     }
+    let sectors = descriptor[80..84]
+        .iter()
+        .rev()
+        .fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+    let (is, says) = (file.metadata().context("reading it")?.len(), sectors * SECTOR);
+    // What is needed at once may be in the half that is there.
+    ensure!(
+        is >= says,
+        "it is cut short: it has {is} bytes of {says}; fetch it again"
+    );
     Ok(Some(String::from_utf8_lossy(&descriptor[40..72]).trim().to_owned()))
 }
 
