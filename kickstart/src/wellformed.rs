@@ -16,8 +16,9 @@ pub(crate) fn check(template: &str, text: &str) -> Result<(), Broken> {
             .err()
             .map(|error| error.to_string()),
         Some(Kind::Preseed) => preseed_error(text),
-        // Shells and Anaconda read line by line, and every value in these is one word of one line.
-        Some(Kind::Ks | Kind::Sh | Kind::Ini) | None => None,
+        Some(Kind::Ks) => kickstart_error(text),
+        // Shells read line by line, and every value in these is one word of one line.
+        Some(Kind::Sh | Kind::Ini) | None => None,
     };
     let broken = |why| Broken {
         file: template.to_owned(),
@@ -35,6 +36,35 @@ fn roxmltree_error(text: &str) -> Option<String> {
     roxmltree::Document::parse_with_options(text, options)
         .err()
         .map(|error| error.to_string())
+}
+
+/// Between a section's name and its `%end` there is no other section, or Anaconda reads nothing at all.
+fn kickstart_error(text: &str) -> Option<String> {
+    const SECTIONS: [&str; 9] = [
+        "%packages",
+        "%pre",
+        "%pre-install",
+        "%post",
+        "%onerror",
+        "%traceback",
+        "%addon",
+        "%anaconda",
+        "%certificate",
+    ];
+    let mut open = None;
+    for line in text.lines() {
+        let word = line.split_whitespace().next().filter(|_| line.starts_with('%'));
+        match (word, open) {
+            (Some("%end"), None) => return Some("an %end ends nothing".into()),
+            (Some("%end"), Some(_)) => open = None,
+            (Some(word), Some(section)) if SECTIONS.contains(&word) => {
+                return Some(format!("{section} has no %end before {word}"));
+            }
+            (Some(word), None) if SECTIONS.contains(&word) => open = Some(word),
+            _ => {}
+        }
+    }
+    open.map(|section| format!("{section} has no %end"))
 }
 
 /// An answer is an owner, a question, a type, and perhaps a value (debconf-set-selections(1)).

@@ -246,7 +246,17 @@ fn text(path: &Path) -> std::result::Result<String, String> {
     if bytes.len() as u64 > LARGEST {
         return Err(format!("it has more than {LARGEST} bytes"));
     }
-    String::from_utf8(bytes).map_err(|_| "it is not UTF-8".into())
+    let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8")?;
+    // Shells and installers take these for part of a word.
+    let strange = [
+        ("\u{feff}", "it begins with a byte order mark; save it without"),
+        ("\r", "its lines end as in DOS; save it with line feeds alone"),
+        ("\0", "it holds a zero byte"),
+    ];
+    match strange.iter().find(|(mark, _)| text.contains(mark)) {
+        Some((_, why)) => Err((*why).into()),
+        None => Ok(text),
+    }
 }
 
 fn whole(file: &str, why: impl Into<String>) -> Broken {
@@ -388,6 +398,19 @@ mod tests {
         }
         let wrong = read(&lab.folder()).unwrap_err();
         assert!(wrong.iter().any(|wrong| wrong.why.contains("more than 1000")));
+    }
+
+    #[test]
+    fn what_another_systems_editor_leaves_in_a_file_is_told() {
+        for (text, why) in [
+            (with("echo good").replace('\n', "\r\n"), "end as in DOS"),
+            (format!("\u{feff}{}", with("echo good")), "byte order mark"),
+            (with("echo \0"), "zero byte"),
+        ] {
+            let lab = Lab::new();
+            lab.write(FILE, text);
+            assert!(read(&lab.folder()).unwrap_err()[0].why.contains(why), "{why}");
+        }
     }
 
     #[test]

@@ -114,6 +114,15 @@ fn a_template_that_takes_all_memory_or_never_ends_is_refused_and_the_server_goes
             reload(street, "templates-refused")?;
             ensure!(street.server.pid() == pid, "{name}");
         }
+        // What a shell would stumble over in the middle of an installation.
+        write(street, &folder, "if true; then")?;
+        reload(street, "templates-refused")?;
+        let list = street.server.cli(&["template", "list"])?;
+        ensure!(
+            list.contains("late.sh of debian-12") && list.contains("a shell does not"),
+            "{list}"
+        );
+        write(street, &folder, &monsters()[0].1)?;
         // Nor does it keep the server from starting.
         street.server.stop()?;
         street.start_server()?;

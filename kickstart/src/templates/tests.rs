@@ -50,6 +50,22 @@ fn what_no_machine_asks_for_is_not_compiled() {
 }
 
 #[test]
+fn a_section_of_anacondas_that_does_not_end_is_told() {
+    let text = Templates::paths()["redhat/answers.ks"].clone();
+    for (broken, why) in [
+        (text.replacen("%end", "", 1), "%packages has no %end before %pre"),
+        (
+            text.trim_end().trim_end_matches("%end").to_owned(),
+            "%onerror has no %end",
+        ),
+        (format!("%end\n{text}"), "an %end ends nothing"),
+    ] {
+        let wrong = Templates::with_overrides(&overrides(&[("redhat/answers.ks", &broken)])).unwrap_err();
+        assert!(wrong[0].why.ends_with(why), "{wrong:?}");
+    }
+}
+
+#[test]
 fn an_override_takes_the_place_of_a_template_and_shows_what_it_changes() {
     let built_in = Templates::built_in().unwrap();
     let text = Templates::paths()["redhat/answers.ks"].replace("selinux --enforcing", "selinux --permissive");

@@ -2,12 +2,14 @@
 //! A site's templates are tried out by a process of its own before this one takes them: what wants all memory, runs for
 //! ever or nests deeper than a stack ends there, and the server goes on.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 
 use anyhow::{Context, Result};
-use kickstart::{Broken, Templates};
+use kickstart::{Broken, Templates, families, samples};
 use nix::sys::resource::{Resource, setrlimit};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +29,9 @@ const MEMORY_MB: u64 = 256;
 const SECONDS: u64 = 10;
 /// Bytes of stack: half of what a thread of the server has.
 const STACK: usize = 1 << 20;
+
+/// Scripts of which it is told that they are wrong.
+const FEW: usize = 3;
 
 /// A fault on its way between the two processes.
 #[derive(Debug, Deserialize, Serialize)]
@@ -56,7 +61,10 @@ pub fn run() -> Result<()> {
     // An end that is expected leaves nothing behind.
     setrlimit(Resource::RLIMIT_CORE, 0, 0).context("limiting what is left of it")?;
     let files: Files = serde_json::from_reader(io::stdin()).context("reading templates")?;
-    let trial = move || Templates::with_overrides(&files).err().unwrap_or_default();
+    let trial = move || match Templates::with_overrides(&files) {
+        Ok(set) => scripts(&set),
+        Err(wrong) => wrong,
+    };
     let trial = thread::Builder::new()
         .stack_size(STACK)
         .spawn(trial)
@@ -66,6 +74,47 @@ pub fn run() -> Result<()> {
         .into_iter()
         .map(|Broken { file, line, why }| Wrong { file, line, why });
     serde_json::to_writer(io::stdout(), &told.collect::<Vec<_>>()).context("answering")
+}
+
+/// What a shell says of every script that the samples get; it runs none.
+fn scripts(set: &Templates) -> Vec<Broken> {
+    let (mut seen, mut wrong) = (BTreeSet::new(), Vec::new());
+    let site = samples::site();
+    for os in families::all() {
+        for spec in samples::all() {
+            // What cannot be rendered was told before, or is refused by its field.
+            let answer = kickstart::render(set, os, &spec, &site).ok();
+            for (name, file) in answer.into_iter().flat_map(|answer| answer.files) {
+                if Path::new(name).extension().is_some_and(|kind| kind == "sh") && seen.insert(file.text.clone()) {
+                    wrong.extend(read_by_shell(&file.text).map(|why| whole(&format!("{name} of {}", os.name), why)));
+                }
+            }
+        }
+    }
+    // The same line is in the scripts of many families.
+    wrong.truncate(FEW);
+    wrong
+}
+
+/// Why a shell does not understand a script. Without a shell nobody knows.
+fn read_by_shell(script: &str) -> Option<String> {
+    let mut command = Command::new("sh");
+    command
+        .arg("-n")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut shell = command.spawn().ok()?;
+    // One that has seen enough closes its end.
+    let _ = shell.stdin.take().map(|mut to| to.write_all(script.as_bytes()));
+    let output = shell.wait_with_output().ok()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let first = said
+        .lines()
+        .next()
+        .unwrap_or("it ended badly")
+        .trim_start_matches("sh: ");
+    (!output.status.success()).then(|| format!("a shell does not understand it, line {first}"))
 }
 
 enum Verdict {
