@@ -37,7 +37,7 @@ PACKAGES := gcc libc6-dev pkg-config libvirt-dev \
 	qemu-system-x86 ovmf iproute2 dnsmasq-base nftables curl zstd openssh-client \
 	python3 python3-pip libarchive-tools gpgv gdisk dosfstools
 
-.PHONY: help demo test test-long bench build image-builder programs node-init prepare images plain-image boot-stick lint deps install-packages install
+.PHONY: help demo test test-long bench build image-builder programs node-init prepare images plain-image cloud-image boot-stick lint deps install-packages install
 
 help: ## Show what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -45,10 +45,10 @@ help: ## Show what there is
 demo: images ## Two virtual PCs, from an empty disk to a node
 	$(SUDO) env $(KEEP_ENV) DEMO_KEEP=$(DEMO_KEEP) $(TARGET)/debug/demo
 
-test: images plain-image ## Everything that must pass, virtual PCs included
+test: images plain-image cloud-image ## Everything that must pass, virtual PCs included
 	cargo test $(WORKSPACE) --no-fail-fast
 
-test-long: images plain-image ## The same stories at many more moments; takes hours
+test-long: images plain-image cloud-image ## The same stories at many more moments; takes hours
 	cargo test -p pxe -p provisioner -p tests --no-fail-fast -- --ignored
 
 bench: images ## Figures, each beside a program that people know
@@ -63,6 +63,9 @@ images: build prepare ## RAM environment and node image, in the cache
 
 plain-image: images ## The node image for nodes without guests, in the cache
 	$(IMAGES) build node --role plain --out $(GLEANER_CACHE)/plain --node-init $(DYNAMIC)
+
+cloud-image: prepare ## What stands for a distribution's ready-made image in the tests, in the cache
+	$(IMAGES) build node --recipe tests/cloud-image.toml --out $(GLEANER_CACHE)/cloud --disk --key $(GLEANER_CACHE)/cloud/maker.key
 
 boot-stick: image-builder ## A stick for PCs that cannot boot from the network by themselves: boot-stick.img
 	$(IMAGES) build boot-stick --out boot-stick.img

@@ -50,6 +50,11 @@ impl Artifacts {
         self.built("plain", "manifest.json")
     }
 
+    /// A distribution's ready-made disk, as far as one can be made here.
+    pub fn cloud_disk(&self) -> Result<PathBuf> {
+        self.built("cloud", "disk.img").map(|folder| folder.join("disk.img"))
+    }
+
     /// The public half of the key that signed them.
     pub fn public_key(&self) -> Result<PathBuf> {
         self.built("keys", "signing.pub")

@@ -33,6 +33,11 @@ pub fn kea() -> Result<Program> {
     Program::unpack("usr/sbin/kea-dhcp4", "kea-dhcp4-server", &libraries)
 }
 
+/// QEMU's program for disks in files. Its libraries come with the virtual PCs.
+pub fn qemu_img() -> Result<Program> {
+    Program::unpack("usr/bin/qemu-img", "qemu-utils", &[])
+}
+
 /// nginx.
 pub fn nginx() -> Result<Program> {
     Program::unpack("usr/sbin/nginx", "nginx", &[])

@@ -9,6 +9,7 @@ mod bad_machines;
 mod beside;
 mod boot_stick;
 mod bridge;
+mod cloud;
 mod debian_installer;
 mod firmware;
 mod installers;
