@@ -6,4 +6,9 @@ LOGS="/var/log/cloud-init.log /var/log/cloud-init-output.log"
 tell {{ stage.pre }}
 # What cloud-init has begun once, it takes for done.
 rm -f /var/lib/cloud/instance/sem/config_*
+{% if os.name == "cloud-debian" %}
+# Debian's locale-gen makes what is listed, whatever cloud-init asks it for.
+locale={{ spec.locale }}
+grep -qxF "$locale ${locale#*.}" /etc/locale.gen || echo "$locale ${locale#*.}" >>/etc/locale.gen
+{% endif %}
 {% include "common/early.sh" %}

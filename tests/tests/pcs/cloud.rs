@@ -121,7 +121,10 @@ fn cloud_init_made_it_what_it_is(journey: &mut Journey, pc: &mut Pc, node: &Node
         Ok(said) => said.trim().to_owned(),
         Err(error) => panic!("{script}: {error:#}"),
     };
-    assert!(said("cloud-init status --long --wait").contains("DataSourceNoCloud [seed=/dev/"));
+    let status = said("cloud-init status --long --wait || true");
+    for word in ["status: done", "DataSourceNoCloud [seed=/dev/", "errors: []"] {
+        assert!(status.contains(word), "no {word:?}: {status}");
+    }
     assert_eq!(said("hostname"), node.name);
     let root: u64 = said("findmnt -bno SIZE /").parse().unwrap();
     assert!(root > GROWN, "the root file system has {root} bytes");
