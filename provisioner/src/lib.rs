@@ -38,5 +38,6 @@ pub mod rules;
 pub mod serve;
 pub mod store;
 pub mod templates;
+pub mod texts;
 pub mod tftp;
 pub mod tls;

@@ -2,16 +2,15 @@
 //! The site's own roles: a folder with a folder for each, read when the configuration is.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
-use kickstart::roles::{Folder, Roles};
+use anyhow::{Context, Result};
+use kickstart::roles::Roles;
+
+use crate::texts::{self, Wrong};
 
 /// Bytes of a role's file at most: answer files carry them.
 const LARGEST: u64 = 256 * 1024;
-/// Folders inside of each other in a role's folder at most: a loop of links ends here.
-const DEEPEST: usize = 8;
 
 /// The roles that are built in, and those in `folder`, where there is one: beside them, or in the place of one.
 pub fn load(folder: &Path) -> Result<Roles> {
@@ -19,12 +18,16 @@ pub fn load(folder: &Path) -> Result<Roles> {
     let there = folder
         .try_exists()
         .with_context(|| format!("looking for the folder {}", folder.display()))?;
-    let own = if there { entries(folder)? } else { BTreeMap::new() };
+    let reading = || format!("reading the folder {}", folder.display());
+    let own = if there {
+        texts::entries(folder).with_context(reading)?
+    } else {
+        BTreeMap::new()
+    };
     for (name, path) in own {
         // A page that explains them may lie beside them.
         if path.is_dir() {
-            let mut role = Folder::new();
-            read(&path, "", 0, &mut role)?;
+            let role = texts::read(&path, LARGEST).map_err(|wrong| cannot_be_taken(&path, &wrong))?;
             folders.insert(name, role);
         }
     }
@@ -34,46 +37,18 @@ pub fn load(folder: &Path) -> Result<Roles> {
     })
 }
 
-fn read(folder: &Path, below: &str, depth: usize, role: &mut Folder) -> Result<()> {
-    ensure!(depth < DEEPEST, "{}: folders go too deep", folder.display());
-    for (name, path) in entries(folder)? {
-        if path.is_dir() {
-            read(&path, &format!("{below}{name}/"), depth + 1, role)?;
-            continue;
-        }
-        let about = fs::metadata(&path).with_context(|| format!("reading {}", path.display()))?;
-        // A pipe would be waited for, and a device has no end.
-        ensure!(about.is_file(), "{} is no file", path.display());
-        let size = about.len();
-        if size > LARGEST {
-            bail!(
-                "{} has {size} bytes; {LARGEST} are the most that a role's file may have",
-                path.display()
-            );
-        }
-        let text = fs::read_to_string(&path).with_context(|| format!("reading {} as text", path.display()))?;
-        role.insert(format!("{below}{name}"), text);
-    }
-    Ok(())
-}
-
-/// What lies in a folder, by name, but for what is hidden and for editors' copies.
-fn entries(folder: &Path) -> Result<BTreeMap<String, std::path::PathBuf>> {
-    let about = || format!("reading the folder {}", folder.display());
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir(folder).with_context(about)? {
-        let entry = entry.with_context(about)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.starts_with('.') && !name.ends_with('~') {
-            found.insert(name, entry.path());
-        }
-    }
-    Ok(found)
+fn cannot_be_taken(folder: &Path, wrong: &[Wrong]) -> anyhow::Error {
+    let lines = wrong
+        .iter()
+        .map(|wrong| format!("{}: {}", folder.join(&wrong.place).display(), wrong.why));
+    anyhow::anyhow!("{}", lines.collect::<Vec<_>>().join("\n"))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs;
+
     use super::*;
 
     fn site(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -130,7 +105,7 @@ mod tests {
             load(large.path())
                 .unwrap_err()
                 .to_string()
-                .contains("the most that a role's file may have")
+                .ends_with("web/etc/a.ini: it has more than 262144 bytes")
         );
         let binary = site(&[("web/role.toml", ROLE)]);
         fs::create_dir(binary.path().join("web/etc")).unwrap();
@@ -140,7 +115,7 @@ mod tests {
             let endless = site(&[("web/role.toml", ROLE)]);
             std::os::unix::fs::symlink(device, endless.path().join("web/a.ini")).unwrap();
             let why = load(endless.path()).unwrap_err().to_string();
-            assert!(why.ends_with("web/a.ini is no file"), "{why}");
+            assert!(why.contains("web/a.ini: it is no file"), "{why}");
         }
     }
 }

@@ -4,14 +4,15 @@
 //! A folder with anything wrong in it changes nothing: the set that was in force before stays, across restarts too, for
 //! which the files of the last good one are kept in the state folder.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::{Context, Result};
 use kickstart::{Broken, Templates};
+
+use crate::texts::{self, Texts};
 
 pub mod trial;
 
@@ -23,13 +24,9 @@ const KEPT: &str = "templates.json";
 const LARGEST: u64 = 1 << 20;
 /// Bytes of all together at most: all of ours have a hundredth of it.
 const ALL: usize = 8 << 20;
-/// Folders inside of each other at most: a loop of links ends here.
-const DEEPEST: usize = 8;
-/// Files at most, which is ten times what is built in: several loops of links would go on for days.
-const MOST: usize = 1000;
 
-/// Files by their path below the folder: `debian/preseed.preseed`.
-pub type Files = BTreeMap<String, String>;
+/// Templates by their paths.
+pub type Files = Texts;
 
 /// The templates in force.
 #[derive(Debug)]
@@ -194,69 +191,28 @@ pub fn load(folder: &Path, judge: Judge) -> std::result::Result<(Files, Template
 
 /// The files of a folder.
 pub fn read(folder: &Path) -> std::result::Result<Files, Vec<Broken>> {
-    let (mut files, mut wrong) = (Files::new(), Vec::new());
-    if folder.exists() {
-        collect(folder, "", 0, &mut files, &mut wrong);
+    if !folder.exists() {
+        return Ok(Files::new());
     }
+    let broken = |wrong: texts::Wrong| whole(&wrong.place, wrong.why);
+    let files = texts::read(folder, LARGEST).map_err(|wrong| wrong.into_iter().map(broken).collect::<Vec<_>>())?;
+    let strange = |(file, text): (&String, &String)| Some(whole(file, strange(text)?));
+    let mut wrong: Vec<Broken> = files.iter().filter_map(strange).collect();
     if files.values().map(String::len).sum::<usize>() > ALL {
         wrong.push(whole("", format!("they have more than {ALL} bytes together")));
     }
     if wrong.is_empty() { Ok(files) } else { Err(wrong) }
 }
 
-/// Everything below a folder, but for what is hidden and for editors' copies.
-fn collect(folder: &Path, below: &str, depth: usize, files: &mut Files, wrong: &mut Vec<Broken>) {
-    if depth == DEEPEST {
-        wrong.push(whole(below, "folders go too deep"));
-        return;
-    }
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries.flatten(),
-        Err(error) => return wrong.push(whole(below, format!("it cannot be read: {error}"))),
-    };
-    for entry in entries {
-        if files.len() + wrong.len() >= MOST {
-            wrong.push(whole(below, format!("there are more than {MOST} files")));
-            return;
-        }
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with('.') || name.ends_with('~') {
-            continue;
-        }
-        let (path, file) = (entry.path(), format!("{below}{name}"));
-        if path.is_dir() {
-            collect(&path, &format!("{file}/"), depth + 1, files, wrong);
-            continue;
-        }
-        match text(&path) {
-            Ok(text) => _ = files.insert(file, text),
-            Err(why) => wrong.push(whole(&file, why)),
-        }
-    }
-}
-
-fn text(path: &Path) -> std::result::Result<String, String> {
-    let mut bytes = Vec::new();
-    // Opening a pipe would wait for somebody who writes into it.
-    if !path.is_file() {
-        return Err("it is no file, or a link to none".into());
-    }
-    let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
-    read.map_err(|error| format!("it cannot be read: {error}"))?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(format!("it has more than {LARGEST} bytes"));
-    }
-    let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8")?;
-    // Shells and installers take these for part of a word.
-    let strange = [
+/// What shells and installers take for part of a word.
+fn strange(text: &str) -> Option<&'static str> {
+    let marks = [
         ("\u{feff}", "it begins with a byte order mark; save it without"),
         ("\r", "its lines end as in DOS; save it with line feeds alone"),
         ("\0", "it holds a zero byte"),
     ];
-    match strange.iter().find(|(mark, _)| text.contains(mark)) {
-        Some((_, why)) => Err((*why).into()),
-        None => Ok(text),
-    }
+    let (_, why) = marks.into_iter().find(|(mark, _)| text.contains(mark))?;
+    Some(why)
 }
 
 fn whole(file: &str, why: impl Into<String>) -> Broken {
@@ -388,19 +344,6 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_of_links_ends() {
-        let lab = Lab::new();
-        fs::create_dir(lab.folder()).unwrap();
-        std::os::unix::fs::symlink(".", lab.folder().join("loop")).unwrap();
-        assert!(read(&lab.folder()).unwrap_err()[0].why.contains("too deep"));
-        for name in 0..9 {
-            std::os::unix::fs::symlink(".", lab.folder().join(name.to_string())).unwrap();
-        }
-        let wrong = read(&lab.folder()).unwrap_err();
-        assert!(wrong.iter().any(|wrong| wrong.why.contains("more than 1000")));
-    }
-
-    #[test]
     fn what_another_systems_editor_leaves_in_a_file_is_told() {
         for (text, why) in [
             (with("echo good").replace('\n', "\r\n"), "end as in DOS"),
@@ -411,20 +354,5 @@ mod tests {
             lab.write(FILE, text);
             assert!(read(&lab.folder()).unwrap_err()[0].why.contains(why), "{why}");
         }
-    }
-
-    #[test]
-    fn what_is_no_file_is_told_and_not_waited_for() {
-        let lab = Lab::new();
-        lab.write("debian/late.sh", with("echo good"));
-        nix::unistd::mkfifo(&lab.folder().join("debian/early.sh"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-        for (to, name) in [("/dev/zero", "debian/partman.sh"), ("/nowhere", "debian/report.sh")] {
-            std::os::unix::fs::symlink(to, lab.folder().join(name)).unwrap();
-        }
-        let mut wrong: Vec<String> = read(&lab.folder()).unwrap_err().iter().map(said).collect();
-        wrong.sort();
-        let wanted =
-            ["early", "partman", "report"].map(|name| format!("debian/{name}.sh: it is no file, or a link to none"));
-        assert_eq!(wrong, wanted);
     }
 }
