@@ -118,9 +118,12 @@ fn a_machine_asks_our_cache_without_tls_and_another_proxy_as_the_profile_says() 
         ("", "http://packages.example:8443/deb"),
         ("proxy = \"http://192.0.2.9:3128\"", "https://packages.example:8443/deb"),
     ] {
-        let profile = profile("", &format!("{repository}{proxy}"));
+        let security = "security = \"https://updates.example/debian-security\"";
+        let profile = profile("", &format!("{security}\n{repository}{proxy}"));
         let spec = specified(&profile, &machine(vec![disk("sda", Some("S"), 100)]), 0).unwrap();
         assert_eq!(spec.repositories[0].url.as_str(), url);
+        let scheme = url.split_once("://").unwrap().0;
+        assert_eq!(spec.security.unwrap().scheme(), scheme, "security updates likewise");
     }
 }
 
