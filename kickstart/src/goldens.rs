@@ -213,6 +213,11 @@ fn what_cannot_be_installed_is_refused_by_the_name_of_its_field() {
         ),
         ("kernel-of-a-ready-image", json!({ "kernel_arguments": ["quiet"] })),
         (
+            "network-of-a-ready-image",
+            json!({ "network": { "vlan": 5, "address": { "static": {
+            "address": "10.0.0.5", "prefix": 24, "gateway": "10.0.0.1" } } } }),
+        ),
+        (
             "packages-of-another-kind",
             json!({ "repositories": [{
             "name": "x", "url": "http://a/", "format": "rpm",

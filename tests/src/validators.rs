@@ -28,6 +28,24 @@ pub fn xmllint(file: &Path) -> Result<Command> {
 
 /// Checks cloud-config against the schema of cloud-init.
 pub fn cloud_init(file: &Path) -> Result<Command> {
+    let mut command = cloud_init_itself()?;
+    command.args(["schema", "--config-file"]).arg(file);
+    Ok(command)
+}
+
+/// Makes of a seed's network, below `root`, the files of a distribution that is not netplan's.
+pub fn cloud_init_network(file: &Path, root: &Path, distro: &str, renderer: &str) -> Result<Command> {
+    let mut command = cloud_init_itself()?;
+    command
+        .args(["devel", "net-convert", "--kind", "yaml", "--network-data"])
+        .arg(file);
+    command
+        .args(["--distro", distro, "--output-kind", renderer, "--directory"])
+        .arg(root);
+    Ok(command)
+}
+
+fn cloud_init_itself() -> Result<Command> {
     let modules = [
         "python3-attr",
         "python3-certifi",
@@ -50,10 +68,7 @@ pub fn cloud_init(file: &Path) -> Result<Command> {
         "python3-yaml",
         "libyaml-0-2",
     ];
-    let program = Program::unpack("usr/bin/cloud-init", "cloud-init", &modules)?;
-    let mut command = program.python();
-    command.args(["schema", "--config-file"]).arg(file);
-    Ok(command)
+    Ok(Program::unpack("usr/bin/cloud-init", "cloud-init", &modules)?.python())
 }
 
 /// Makes of netplan's YAML, below `root`, what systemd-networkd reads; fails where netplan does not understand it.

@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use kickstart::families::{self, Family, Os};
+use kickstart::families::{self, Family, Os, Packages};
 use kickstart::{Answer, Checked, Refused, Templates, render, samples};
 use serde_json::Value;
 use tests::folder::Folder;
@@ -97,7 +97,14 @@ fn cloud_init_takes_every_seed() {
             let file = write(&folder, name, &answer.files[name].text);
             passes(validators::cloud_init(&file).unwrap(), os.name);
         }
-        passes_netplan(&answer.files["network-config"].text, os.name);
+        let network = &answer.files["network-config"].text;
+        passes_netplan(network, os.name);
+        let renderer = match os.packages {
+            Packages::Apt => continue,
+            Packages::Dnf => ("fedora", "network-manager"),
+            Packages::Zypper => ("opensuse", "sysconfig"),
+        };
+        passes_cloud_inits_own(network, renderer, os.name);
     }
     let file = write(&folder, "broken", "#cloud-config\nusers: 7\n");
     assert!(
@@ -125,6 +132,26 @@ fn what_an_autoinstall_file_holds_of_others_is_right() {
             os.name,
         );
     }
+}
+
+/// Where it is not netplan's, cloud-init makes a network of it by the names that devices have.
+fn passes_cloud_inits_own(text: &str, (distro, renderer): (&str, &str), about: &str) {
+    let root = Folder::new().unwrap();
+    let file = write(&root, "network-config", text);
+    let made = root.path().join("made");
+    passes(
+        validators::cloud_init_network(&file, &made, distro, renderer).unwrap(),
+        about,
+    );
+    let folder = match renderer {
+        "sysconfig" => "etc/sysconfig/network",
+        _ => "etc/NetworkManager/system-connections",
+    };
+    let files = std::fs::read_dir(made.join(folder)).unwrap();
+    let names: Vec<String> = files
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(names.iter().any(|name| name.contains("lan0")), "{about}: {names:?}");
 }
 
 fn passes_netplan(text: &str, about: &str) {

@@ -83,8 +83,10 @@ fn a_machine_becomes_ready_by_a_ready_made_image_and_boots_its_disk_ever_after()
         }
         let system = machine.disk.system.as_ref().context("no system")?;
         ensure!(system.name == node.name, "{system:?}");
-        let shown = street.server.cli(&["node", "show", &node.name])?;
-        ensure!(shown.contains("ready"), "{shown}");
+        let shown = street.server.cli(&["template", "render", &node.name])?;
+        for word in ["beside its image", "==> user-data <==", "#cloud-config", &node.name] {
+            ensure!(shown.contains(word), "{shown}");
+        }
         Ok(())
     })
     .unwrap();

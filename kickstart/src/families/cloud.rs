@@ -3,7 +3,7 @@
 //! lies beside it on the disk and is whole: to be read it needs no network.
 
 use super::{Asked, Definition, Family, Os, Packages, Refusals, Security, Served};
-use crate::spec::{Layout, Swap};
+use crate::spec::{Address, Layout, Swap};
 
 pub(super) const DEFINITION: Definition = Definition {
     oses: &[
@@ -59,6 +59,16 @@ fn refuse(asked: &Asked, refusals: &mut Refusals) {
     }
     if storage.swap != Swap::None {
         refusals.say("storage.swap", format!("{INSTEAD}; only none can be had"));
+    }
+    if asked.os.packages == Packages::Zypper {
+        // Its cloud-init (22.4, 25.1) makes of a VLAN one below a device that is not there, and writes no routes.
+        const FOR_SUSE: &str = "what cloud-init makes of this for SUSE does not work";
+        if asked.spec.network.vlan.is_some() {
+            refusals.say("network.vlan", format!("{FOR_SUSE}; have the switch port untagged"));
+        }
+        if asked.spec.network.address != Address::Dhcp {
+            refusals.say("network.address", format!("{FOR_SUSE}; only DHCP can be had"));
+        }
     }
     if !asked.spec.kernel_arguments.is_empty() {
         refusals.say(

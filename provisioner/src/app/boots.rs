@@ -129,6 +129,14 @@ impl App {
         }
     }
 
+    /// A machine has started from its own disk, though it was not node-init that said so: the way there is a good one.
+    pub(super) fn started_from_disk(&self, inventory: &Inventory) {
+        let cards = inventory.nics.iter().filter_map(|nic| nic.mac.parse::<Mac>().ok());
+        for mac in cards.filter(|mac| self.memory.of(*mac).is_some()) {
+            self.memory.change(mac, |lessons| lessons.disk.arrives());
+        }
+    }
+
     /// Saves what was learnt. Writes.
     pub fn keep_lessons(&self, now: i64) -> Result<(), RegistryError> {
         let changed = self.memory.take_changed();

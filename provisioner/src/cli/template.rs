@@ -116,13 +116,12 @@ fn render(config: &Config, trial: &Trial, file: Option<&str>, json: bool) -> any
         if file.is_some() {
             return got.files.values().map(|text| text.trim_end_matches('\n')).collect();
         }
-        let head = format!(
-            "{} as {} ({}); the installer is started with:\n{}",
-            got.machine,
-            got.profile,
-            got.os,
-            got.arguments.join(" ")
-        );
+        let way = if got.arguments.is_empty() {
+            "beside its image lies:".to_owned()
+        } else {
+            format!("the installer is started with:\n{}", got.arguments.join(" "))
+        };
+        let head = format!("{} as {} ({}); {way}", got.machine, got.profile, got.os);
         let files = got
             .files
             .iter()

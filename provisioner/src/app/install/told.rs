@@ -41,6 +41,9 @@ impl App {
             }
         }
         info!(node = node.name, stage = stage.word(), "its installer tells");
+        if from_disk && stage == Told::Pre {
+            self.started_from_disk(&self.registry.inventory(&node.id)?);
+        }
         self.presence.update(&node.id, |seen| {
             seen.progress = Some(Progress {
                 boot_id: String::new(),

@@ -7,8 +7,8 @@ use std::net::Ipv4Addr;
 use provisioner_api::{Event as Reported, Life};
 
 use super::*;
-use crate::app::AppError;
 use crate::app::tests::{Lab, MAC, NOW, WITH_RULE};
+use crate::app::{AppError, Who};
 use crate::boot::Boot;
 use crate::monitor;
 
@@ -54,6 +54,23 @@ fn what_a_first_start_tells_never_sends_the_machine_anywhere_but_to_its_disk() {
     }
     let attempt = lab.app.registry.find("node-001").unwrap().state.attempt().unwrap();
     assert_eq!((attempt.interruptions, attempt.tries), (1, 0));
+}
+
+#[test]
+fn a_way_to_the_disk_by_which_a_first_start_began_is_not_given_up_because_its_power_was_cut() {
+    let lab = lab();
+    let token = written(&lab, "ram-1");
+    let mac: pxe::Mac = MAC.parse().unwrap();
+    let who = Who {
+        mac: Some(mac),
+        from: Some(Ipv4Addr::new(192, 0, 2, 50)),
+        ..Who::default()
+    };
+    assert_eq!(lab.app.boot(&who, NOW), Boot::LocalDisk);
+    let way = || lab.app.memory.of(mac).unwrap().disk;
+    assert!(way().trying.is_some() && way().worked.is_none());
+    lab.app.installer_tells(&token, "pre", FROM, NOW).unwrap();
+    assert!(way().trying.is_none() && way().worked.is_some());
 }
 
 #[test]
