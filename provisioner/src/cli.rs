@@ -5,6 +5,7 @@
 //! and knows nothing that the API does not tell.
 
 use std::future::Future;
+use std::io::{self, ErrorKind, Write as _};
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -356,15 +357,22 @@ fn talk<T>(conversation: impl Future<Output = anyhow::Result<T>>) -> anyhow::Res
 
 /// Prints a value for a program, or what `words` makes of it for a person.
 fn answer<T: Serialize>(value: &T, json: bool, words: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
-    if json {
-        println!(
-            "{}",
-            serde_json::to_string_pretty(value).context("writing the answer as JSON")?
-        );
+    let text = if json {
+        serde_json::to_string_pretty(value).context("writing the answer as JSON")?
     } else {
-        println!("{}", words(value));
+        words(value)
+    };
+    say(&(text + "\n"))
+}
+
+/// Prints a text as it is.
+fn say(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // Whoever reads has seen enough: `| head`.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("writing the answer"),
     }
-    Ok(())
 }
 
 #[cfg(test)]

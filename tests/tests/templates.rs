@@ -132,3 +132,21 @@ fn a_template_that_takes_all_memory_or_never_ends_is_refused_and_the_server_goes
     })
     .unwrap();
 }
+
+#[test]
+fn who_has_read_enough_of_an_answer_is_told_nothing_more() {
+    let mut yard = Yard::dark(24, ALONE).unwrap();
+    for arguments in [
+        &["template", "show", FILE][..],
+        &["check-config"],
+        &["--json", "check-config"],
+    ] {
+        let (nobody, pipe) = std::io::pipe().unwrap();
+        drop(nobody);
+        let mut command = std::process::Command::new(yard.server().program());
+        command.arg("--config").arg(yard.server().config_file()).args(arguments);
+        let said = command.stdout(pipe).output().unwrap();
+        let error = String::from_utf8_lossy(&said.stderr);
+        assert!(said.status.success() && error.is_empty(), "{arguments:?}: {error}");
+    }
+}

@@ -4,7 +4,7 @@
 use provisioner_api::{MissingPackage, PackagesReport};
 
 use super::words::{ago, now, plain, table};
-use super::{Packages, answer, client, talk};
+use super::{Packages, answer, client, say, talk};
 use crate::config::{Config, size_in_words};
 use crate::packages::{nginx, serve};
 
@@ -15,10 +15,7 @@ const PATH: &str = "/api/v1/packages";
 pub fn run(config: &Config, command: &Packages, json: bool) -> anyhow::Result<()> {
     match command {
         Packages::Serve => serve::run(config),
-        Packages::Config => {
-            print!("{}", nginx::render(config, &serve::facts(config)?)?);
-            Ok(())
-        }
+        Packages::Config => say(&nginx::render(config, &serve::facts(config)?)?),
         Packages::Status => {
             let report: PackagesReport = talk(client(config).get(PATH))?;
             answer(&report, json, status_in_words)

@@ -10,7 +10,7 @@ use provisioner_api::{TemplateAnswer, TemplateList, TemplateTrial};
 use serde::Serialize;
 
 use super::words::{plain, table};
-use super::{Template, Trial, answer, client, talk};
+use super::{Template, Trial, answer, client, say, talk};
 use crate::config::Config;
 use crate::templates::{load, read, said, trial};
 
@@ -106,8 +106,7 @@ fn show(template: &str) -> anyhow::Result<()> {
     let text = built_in
         .remove(template)
         .with_context(|| format!("there is no built-in template {template}; see: provisioner template list"))?;
-    print!("{text}");
-    Ok(())
+    say(&text)
 }
 
 fn render(config: &Config, trial: &Trial, file: Option<&str>, json: bool) -> anyhow::Result<()> {
