@@ -3,11 +3,12 @@
 //!
 //! Root puts it into the server's state; who is not root and may steer the server hands over what it can read.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use nix::fcntl::{Flock, FlockArg};
 
 use crate::config::Paths;
 
@@ -18,7 +19,8 @@ const PREFIX: &str = "handover-";
 #[derive(Debug)]
 pub(super) struct Handover {
     folder: PathBuf,
-    made: bool,
+    /// Held as long as somebody works in it; nothing where it was not made for that.
+    made: Option<Flock<File>>,
     owner: Option<(u32, u32)>,
 }
 
@@ -31,13 +33,14 @@ impl Handover {
         let Some(owner) = server(paths) else {
             return Ok(Self {
                 folder,
-                made: false,
+                made: None,
                 owner: None,
             });
         };
+        let target = in_state(paths);
         let copy = Self {
-            folder: in_state(paths),
-            made: true,
+            made: Some(make(&target)?),
+            folder: target,
             owner: Some(owner),
         };
         copy_folder(&folder, &copy.folder, owner)
@@ -53,10 +56,9 @@ impl Handover {
         } else {
             std::env::temp_dir().join(format!("gleaner-{}", std::process::id()))
         };
-        fs::create_dir(&folder).with_context(|| format!("making {}", folder.display()))?;
         Ok(Self {
+            made: Some(make(&folder)?),
             folder,
-            made: true,
             owner: server(paths),
         })
     }
@@ -77,7 +79,7 @@ impl Handover {
 
 impl Drop for Handover {
     fn drop(&mut self) {
-        if self.made {
+        if self.made.is_some() {
             // The server has what it wants of it by now, or has refused; there is nobody left to tell.
             let _ = fs::remove_dir_all(&self.folder);
         }
@@ -94,14 +96,23 @@ fn server(paths: &Paths) -> Option<(u32, u32)> {
 /// A name for a folder in the server's state, from which what dead processes have left is removed.
 fn in_state(paths: &Paths) -> PathBuf {
     for entry in fs::read_dir(&paths.state).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let process = name.strip_prefix(PREFIX).and_then(|id| id.parse::<u32>().ok());
-        if process.is_some_and(|id| !Path::new("/proc").join(id.to_string()).exists()) {
+        // Numbers of processes come again, after a restart very soon; a lock does not outlive its owner.
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) && lock(&entry.path()).is_ok() {
             // It takes room and harms nobody; the next import tries again.
             let _ = fs::remove_dir_all(entry.path());
         }
     }
     paths.state.join(format!("{PREFIX}{}", std::process::id()))
+}
+
+fn make(folder: &Path) -> Result<Flock<File>> {
+    let making = || format!("making {}", folder.display());
+    fs::create_dir(folder).with_context(making)?;
+    lock(folder).with_context(making)
+}
+
+fn lock(folder: &Path) -> Result<Flock<File>> {
+    Flock::lock(File::open(folder)?, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| error.into())
 }
 
 fn give(folder: &Path, owner: (u32, u32)) -> Result<()> {
@@ -119,7 +130,7 @@ fn give(folder: &Path, owner: (u32, u32)) -> Result<()> {
 
 /// Copies plain files and one level after the other of folders; an image has nothing else.
 fn copy_folder(from: &Path, to: &Path, owner: (u32, u32)) -> Result<()> {
-    fs::create_dir(to).with_context(|| format!("making {}", to.display()))?;
+    fs::create_dir_all(to).with_context(|| format!("making {}", to.display()))?;
     chown(to, Some(owner.0), Some(owner.1))?;
     for entry in fs::read_dir(from).with_context(|| format!("listing {}", from.display()))? {
         let entry = entry?;
@@ -132,4 +143,32 @@ fn copy_folder(from: &Path, to: &Path, owner: (u32, u32)) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn what_the_dead_have_left_is_removed_whatever_their_numbers_and_nobodys_work() {
+        let state = tempfile::tempdir().unwrap();
+        let paths = Paths {
+            config: state.path().into(),
+            state: state.path().into(),
+            run: state.path().into(),
+        };
+        // A process with this number runs, and knows nothing of it.
+        let left = state.path().join(format!("{PREFIX}{}", std::process::id()));
+        fs::create_dir(&left).unwrap();
+        fs::write(left.join("initrd"), "x").unwrap();
+        let worked_in = state.path().join(format!("{PREFIX}0"));
+        let held = make(&worked_in).unwrap();
+        assert_eq!(in_state(&paths), left);
+        assert!(!left.exists() && worked_in.exists());
+        drop(held);
+        in_state(&paths);
+        assert!(!worked_in.exists());
+    }
 }
