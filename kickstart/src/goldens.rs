@@ -218,6 +218,12 @@ fn what_cannot_be_installed_is_refused_by_the_name_of_its_field() {
             "address": "10.0.0.5", "prefix": 24, "gateway": "10.0.0.1" } } } }),
         ),
         (
+            "repository-main",
+            json!({ "repositories": [{
+            "name": "main", "url": "http://a/", "format": "rpm",
+            "key": "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n-----END PGP PUBLIC KEY BLOCK-----" }] }),
+        ),
+        (
             "packages-of-another-kind",
             json!({ "repositories": [{
             "name": "x", "url": "http://a/", "format": "rpm",

@@ -35,6 +35,12 @@ impl Spec {
                     "none given; give at least one, such as main",
                 );
             }
+            if repository.format == Format::Rpm && repository.name.as_str() == "main" {
+                wrong.say(
+                    format!("repositories[{i}].name"),
+                    "main given, which is the section of dnf's own settings; give it another name",
+                );
+            }
         }
         wrong.twice("role.files", self.role.files.iter().map(|file| file.path.as_str()));
         if wrong.0.is_empty() {
