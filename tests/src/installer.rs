@@ -132,9 +132,14 @@ impl Installer {
             text.with_context(|| format!("user-data has nothing at {place}"))
         };
         let (early, late) = (text("/bootcmd/0/2")?, text("/runcmd/0/2")?);
-        let path = text("/write_files/0/path")?;
-        ensure!(late.contains(&format!("sh {path}")), "nobody runs {path}:\n{late}");
-        let script = text("/write_files/0/content")?;
+        let written = read["write_files"].as_array().context("user-data writes no file")?;
+        let mut scripts = written.iter().filter_map(|file| {
+            let runs = late.contains(&format!("sh {}", file["path"].as_str()?));
+            file["content"].as_str().filter(|_| runs)
+        });
+        let script = scripts
+            .next()
+            .with_context(|| format!("no file that is written is run:\n{late}"))?;
         let progress = hook(script, "/progress")?;
         ensure!(early.contains(&progress), "the start calls nobody:\n{early}");
         let (answers, _) = progress.rsplit_once('/').context("a hook without a folder")?;

@@ -202,8 +202,10 @@ fn scripts(answer: &Answer) -> Vec<(String, String)> {
         .collect();
     if let Some(seed) = answer.files.get("user-data") {
         let seed: Value = serde_saphyr::from_str(&seed.text).unwrap();
-        for place in ["/write_files/0/content", "/bootcmd/0/2", "/runcmd/0/2"] {
-            let script = seed.pointer(place).and_then(Value::as_str);
+        let files = seed["write_files"].as_array().map_or(0, Vec::len);
+        let files = (0..files).map(|number| format!("/write_files/{number}/content"));
+        for place in files.chain(["/bootcmd/0/2".into(), "/runcmd/0/2".into()]) {
+            let script = seed.pointer(&place).and_then(Value::as_str);
             scripts.extend(script.map(|script| (place.replace('/', "-"), script.to_owned())));
         }
     }
