@@ -13,7 +13,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use provisioner_api::{NodeSummary, PackagesReport};
 use tests::journey::{ENROL, Journey, READY};
-use tests::lab::SERVER;
+use tests::lab::{SERVER, Wire};
 use tests::packages::{Cache, Mirror};
 use tests::peer;
 use tests::vm::{Firmware, Pc, Spec};
@@ -37,22 +37,60 @@ fn a_uefi_pc_becomes_a_node_by_a_ready_made_image() {
     story(Spec::new(Firmware::Uefi, 92));
 }
 
-fn story(spec: Spec) {
-    let mut mirror = Mirror::find("cloud-init").unwrap();
-    let mut journey = laboratory(&mirror).unwrap();
-    let wire = journey.lab.wire().unwrap();
-    assert_eq!(wire.address(), MIRROR);
-    mirror.plug_into(&wire).unwrap();
-    let _cache = Cache::start(&mut journey.lab).unwrap();
-    until("the package cache", ENROL, || Ok(packages(&mut journey)?.proxy)).unwrap();
+#[test]
+#[ignore = "takes seven minutes: make test-long"]
+fn power_that_is_cut_at_the_first_start_costs_that_start_only() {
+    let mut story = Story::begin(Spec::new(Firmware::Bios, 93));
+    // Packages are about to be fetched.
+    let begun = story.pc.serial().wait_for("running 'modules:final'", READY);
+    begun.unwrap_or_else(|error| panic!("{error:#}\n{}", story.journey.evidence(&mut story.pc)));
+    story.pc.cut_power();
+    story.journey.power_on(&mut story.pc).unwrap();
+    story.becomes_ready();
+}
 
-    let mut pc = journey.pc(spec.memory(1024)).unwrap();
-    journey.power_on(&mut pc).unwrap();
-    let node = journey.wait_for(&mut pc, "ready", READY).unwrap();
-    cloud_init_made_it_what_it_is(&mut journey, &mut pc, &node);
-    // All that was asked of the mirror was asked by the cache.
-    assert_eq!(mirror.asked_by(), [SERVER.parse::<IpAddr>().unwrap()]);
-    it_starts_again_and_cloud_init_does_nothing(&mut journey, &mut pc, &node);
+fn story(spec: Spec) {
+    let mut story = Story::begin(spec);
+    let node = story.becomes_ready();
+    it_starts_again_and_cloud_init_does_nothing(&mut story.journey, &mut story.pc, &node);
+}
+
+/// A PC that was switched on, and all that is on its network.
+struct Story {
+    pc: Pc,
+    _cache: Cache,
+    mirror: Mirror,
+    _wire: Wire,
+    journey: Journey,
+}
+
+impl Story {
+    fn begin(spec: Spec) -> Self {
+        let mut mirror = Mirror::find("cloud-init").unwrap();
+        let mut journey = laboratory(&mirror).unwrap();
+        let wire = journey.lab.wire().unwrap();
+        assert_eq!(wire.address(), MIRROR);
+        mirror.plug_into(&wire).unwrap();
+        let cache = Cache::start(&mut journey.lab).unwrap();
+        until("the package cache", ENROL, || Ok(packages(&mut journey)?.proxy)).unwrap();
+        let mut pc = journey.pc(spec.memory(1024)).unwrap();
+        journey.power_on(&mut pc).unwrap();
+        Self {
+            pc,
+            _cache: cache,
+            mirror,
+            _wire: wire,
+            journey,
+        }
+    }
+
+    fn becomes_ready(&mut self) -> NodeSummary {
+        let node = self.journey.wait_for(&mut self.pc, "ready", READY).unwrap();
+        cloud_init_made_it_what_it_is(&mut self.journey, &mut self.pc, &node);
+        // All that was asked of the mirror was asked by the cache.
+        assert_eq!(self.mirror.asked_by(), [SERVER.parse::<IpAddr>().unwrap()]);
+        node
+    }
 }
 
 /// A laboratory in which every empty disk is given the image.
