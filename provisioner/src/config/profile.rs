@@ -53,7 +53,8 @@ pub struct Image {
     pub root_size: Option<u64>,
 }
 
-/// What an installer, or the cloud-init of a ready-made image, makes of every machine of a profile; what is each machine's own, [`crate::install`] adds.
+/// What an installer, or the cloud-init of a ready-made image, makes of every machine of a profile; what is each
+/// machine's own, [`crate::install`] adds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Installer {
     /// The operating system.
