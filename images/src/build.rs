@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use provisioner_api::Manifest;
+use provisioner_api::{CHUNK_SIZE, Manifest};
 
 use crate::cache::Cache;
 use crate::cli::{BuildArgs, PrepareArgs};
@@ -14,7 +14,7 @@ use crate::initramfs::{self, Parts};
 use crate::kernel::Kernel;
 use crate::key::{Key, public_path};
 use crate::mirror::Mirror;
-use crate::progress::Progress;
+use crate::progress::{Progress, megabytes};
 use crate::recipe::{Node, Ram};
 use crate::roles;
 use crate::sign;
@@ -153,15 +153,29 @@ fn version(created: u64, contents: &blake3::Hash) -> Result<String> {
 }
 
 /// Writes the list of a node image and signs it.
-fn write_list(manifest: &Manifest, key: &Key, list: &Path) -> Result<()> {
-    let mut json = serde_json::to_string(manifest).context("writing the manifest")?;
+fn write_manifest(manifest: &Manifest, key: &Key, list: &Path) -> Result<()> {
+    let json = serde_json::to_string(manifest).context("writing the manifest")?;
+    write_list(json, (&manifest.name, &manifest.version), key, list)
+}
+
+/// Writes the list of a result and signs it for this name and version.
+fn write_list(mut json: String, (name, version): (&str, &str), key: &Key, list: &Path) -> Result<()> {
     json.push('\n');
     fs::write(list, json).with_context(|| format!("writing {}", list.display()))?;
-    sign::sign_file(
-        key,
-        list,
-        &format!("name={} version={}", manifest.name, manifest.version),
-    )
+    sign::sign_file(key, list, &format!("name={name} version={version}"))
+}
+
+/// Tells what a node image has become.
+fn tell(manifest: &Manifest, out: &Path, progress: &Progress) {
+    eprintln!(
+        "{} {}: {} MB of chunks for {} MB of disk, in {}; {}",
+        manifest.name,
+        manifest.version,
+        megabytes(manifest.data_size),
+        megabytes(manifest.chunks.len() as u64 * CHUNK_SIZE),
+        out.display(),
+        progress.summary(),
+    );
 }
 
 /// Makes the folder for the result and takes the list of an older one away: until the new list is there, the folder

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use provisioner_api::{CHUNK_SIZE, Manifest};
 
-use super::{fetch_tools, open_result, signing_key, version, write_list};
+use super::{fetch_tools, open_result, signing_key, tell, version, write_manifest};
 use crate::cache::Cache;
 use crate::chunks::{self, Cut};
 use crate::cli::CloudArgs;
@@ -20,7 +20,7 @@ use crate::disk::{self, MBR_ACTIVE};
 use crate::foreign::{self, Table};
 use crate::genuine;
 use crate::mirror::Mirror;
-use crate::progress::{Progress, megabytes};
+use crate::progress::Progress;
 use crate::qcow2;
 use crate::recipe::{MIB, Node};
 use crate::tool::Tools;
@@ -70,17 +70,9 @@ pub fn build(args: &CloudArgs) -> Result<()> {
         chunks::cut(&disk, &unused, &store, &args.out.join(CHUNKS), bar)
     })?;
     let manifest = manifest(args, &table, created, fs::metadata(&disk)?.len(), cut)?;
-    progress.verb("sign", |_| write_list(&manifest, &key, &list))?;
+    progress.verb("sign", |_| write_manifest(&manifest, &key, &list))?;
 
-    eprintln!(
-        "{} {}: {} MB of chunks for {} MB of disk, in {}; {}",
-        manifest.name,
-        manifest.version,
-        megabytes(manifest.data_size),
-        megabytes(manifest.chunks.len() as u64 * CHUNK_SIZE),
-        args.out.display(),
-        progress.summary(),
-    );
+    tell(&manifest, &args.out, &progress);
     Ok(())
 }
 

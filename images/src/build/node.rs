@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use kickstart::roles::Role;
 use provisioner_api::{CHUNK_SIZE, Manifest, Partition, PartitionRole};
 
-use super::{companion, fetch_tools, node_init, open_result, signing_key, version, write_list};
+use super::{companion, fetch_tools, node_init, open_result, signing_key, tell, version, write_manifest};
 use crate::cache::Cache;
 use crate::chunks::{self, Cut};
 use crate::cli::NodeArgs;
@@ -18,7 +18,7 @@ use crate::ext4;
 use crate::grub;
 use crate::mirror::Mirror;
 use crate::overlay;
-use crate::progress::{Progress, megabytes};
+use crate::progress::Progress;
 use crate::recipe::Node;
 use crate::roles;
 use crate::tool::Tools;
@@ -101,20 +101,12 @@ pub fn build(asked: &NodeArgs) -> Result<()> {
         chunks::cut(&disk, &unused, &store, &args.out.join(CHUNKS), bar)
     })?;
     let manifest = manifest(&recipe, &plan, &base, cut)?;
-    progress.verb("sign", |_| write_list(&manifest, &key, &list))?;
+    progress.verb("sign", |_| write_manifest(&manifest, &key, &list))?;
     if args.disk {
         progress.verb("copy the disk", |_| disk::copy(&disk, &args.out.join("disk.img")))?;
     }
 
-    eprintln!(
-        "{} {}: {} MB of chunks for {} MB of disk, in {}; {}",
-        manifest.name,
-        manifest.version,
-        megabytes(manifest.data_size),
-        megabytes(manifest.chunks.len() as u64 * CHUNK_SIZE),
-        args.out.display(),
-        progress.summary(),
-    );
+    tell(&manifest, &args.out, &progress);
     Ok(())
 }
 

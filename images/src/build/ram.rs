@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use provisioner_api::{RamFile, RamManifest};
 
-use super::{companion, fetch_tool_tree, node_init, open_result, signing_key, version};
+use super::{companion, fetch_tool_tree, node_init, open_result, signing_key, version, write_list};
 use crate::cache::Cache;
 use crate::cli::BuildArgs;
 use crate::debian::{Depth, Request, Tree};
@@ -17,7 +17,7 @@ use crate::mirror::Mirror;
 use crate::progress::{Progress, megabytes};
 use crate::recipe::Ram;
 use crate::tool::Tools;
-use crate::{grub, sign};
+use crate::grub;
 
 /// Where cargo puts the static node-init.
 const NODE_INIT: &str = "x86_64-unknown-linux-gnu/node/node-init";
@@ -79,7 +79,7 @@ pub fn build(args: &BuildArgs) -> Result<()> {
         packages.sort();
         describe(&recipe, &kernel, packages, created, &args.out)
     })?;
-    progress.verb("sign", |_| write_list(&manifest, &key, &list))?;
+    progress.verb("sign", |_| write_manifest(&manifest, &key, &list))?;
 
     let size = |path| manifest.file(path).map_or(0, |file| file.size);
     eprintln!(
@@ -181,13 +181,7 @@ fn describe(recipe: &Ram, kernel: &Kernel, packages: Vec<String>, created: u64, 
     Ok(manifest)
 }
 
-fn write_list(manifest: &RamManifest, key: &crate::key::Key, list: &Path) -> Result<()> {
-    let mut json = serde_json::to_string_pretty(manifest).context("writing the list of files")?;
-    json.push('\n');
-    fs::write(list, json).with_context(|| format!("writing {}", list.display()))?;
-    sign::sign_file(
-        key,
-        list,
-        &format!("name={} version={}", manifest.name, manifest.version),
-    )
+fn write_manifest(manifest: &RamManifest, key: &crate::key::Key, list: &Path) -> Result<()> {
+    let json = serde_json::to_string_pretty(manifest).context("writing the list of files")?;
+    write_list(json, (&manifest.name, &manifest.version), key, list)
 }
