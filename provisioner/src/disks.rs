@@ -103,19 +103,20 @@ pub fn answers_to(disk: &Disk, name: &str) -> bool {
 pub fn named(name: &str, min_size: u64, inventory: &Inventory) -> Result<Choice, String> {
     let all: Vec<&Disk> = inventory.disks.iter().collect();
     let disk = one(&all, |disk| answers_to(disk, name), &format!("the name {name}"))?;
-    match obstacle(disk, min_size) {
-        Some(why) => Err(format!("{} cannot be used: {why}", disk.name)),
-        None => chosen(disk, "the disk that was named", inventory),
-    }
+    if_usable(disk, "the disk that was named", min_size, inventory)
 }
 
 /// The disk with this kernel name, which a layout takes as `what`; it must have `min_size` bytes.
 pub fn also(name: &str, what: &str, min_size: u64, inventory: &Inventory) -> Result<Choice, String> {
     let disk = inventory.disks.iter().find(|disk| disk.name == name);
     let disk = disk.ok_or_else(|| format!("there is no disk {name}"))?;
+    if_usable(disk, what, min_size, inventory)
+}
+
+fn if_usable(disk: &Disk, why: &str, min_size: u64, inventory: &Inventory) -> Result<Choice, String> {
     match obstacle(disk, min_size) {
-        Some(why) => Err(format!("{} cannot be used: {why}", disk.name)),
-        None => chosen(disk, what, inventory),
+        Some(obstacle) => Err(format!("{} cannot be used: {obstacle}", disk.name)),
+        None => chosen(disk, why, inventory),
     }
 }
 
