@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 use pxe::Mac;
 
 use crate::config::{Enrolment, Place, Unknown};
-use crate::network::{Company, SegmentNow};
+use crate::network::{Company, SegmentNow, is_in};
 
 /// Milliseconds for which a place in a window is kept for a machine that has read its script: it is examined and calls
 /// within a few minutes, or has been switched off.
@@ -89,7 +89,7 @@ pub enum Admission {
 pub fn policy(enrolment: &Enrolment, address: Option<Ipv4Addr>, segment: Option<&SegmentNow>) -> Policy {
     let fits = |place: &Place| match place {
         Place::Interface(name) => segment.is_some_and(|segment| *segment.interface == **name),
-        Place::Network(network, prefix) => address.is_some_and(|address| is_in(address, *network, *prefix)),
+        Place::Network(network, prefix) => address.is_some_and(|address| is_in(address, (*network, *prefix))),
     };
     // A network says more than the interface by which its relay comes.
     let mut pinned: Vec<_> = enrolment.segments.iter().filter(|(place, _)| fits(place)).collect();
@@ -179,13 +179,6 @@ pub fn port(relay_agent: &[u8]) -> Option<String> {
         rest = &tail[value.len()..];
     }
     None
-}
-
-/// Whether an address is on a network.
-fn is_in(address: Ipv4Addr, network: Ipv4Addr, prefix: u8) -> bool {
-    let host_bits = 32 - u32::from(prefix.min(32));
-    let mask = u32::MAX.checked_shl(host_bits).unwrap_or(0);
-    (u32::from(address) ^ u32::from(network)) & mask == 0
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ mod interfaces;
 pub mod neighbours;
 pub mod watch;
 
-pub use interfaces::{Interface, interfaces};
+pub use interfaces::{Interface, interfaces, is_in, mask};
 
 /// What the core hears from the edges. Called from the receive loops: answer from memory, never wait.
 pub trait Sightings: Send + Sync + 'static {
@@ -111,9 +111,7 @@ pub struct SegmentNow {
 impl SegmentNow {
     /// Whether an address is on it.
     pub fn contains(&self, address: Ipv4Addr) -> bool {
-        let host_bits = 32 - u32::from(self.prefix.min(32));
-        let mask = u32::MAX.checked_shl(host_bits).unwrap_or(0);
-        (u32::from(address) ^ u32::from(self.address)) & mask == 0
+        is_in(address, (self.address, self.prefix))
     }
 }
 

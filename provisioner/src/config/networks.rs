@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use pxe::Mac;
 
+use crate::network::is_in;
+
 /// DHCP on a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dhcp {
@@ -64,9 +66,7 @@ pub struct Subnet {
 impl Subnet {
     /// Whether `address` is on this network.
     pub fn contains(&self, address: Ipv4Addr) -> bool {
-        let host_bits = 32 - u32::from(self.prefix.min(32));
-        let mask = u32::MAX.checked_shl(host_bits).unwrap_or(0);
-        (u32::from(address) ^ u32::from(self.network)) & mask == 0
+        is_in(address, (self.network, self.prefix))
     }
 }
 

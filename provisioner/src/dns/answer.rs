@@ -15,7 +15,7 @@ use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use super::question::{Over, Question};
 use super::zone::{CONTROLLER, Meaning, Table, Zone, turn};
 use super::{Hosts, Settings};
-use crate::network::Interface;
+use crate::network::{Interface, is_in};
 
 /// Seconds that an answer may be kept: whoever was told of a node that has left its pool asks anew half a heartbeat
 /// later.
@@ -101,10 +101,7 @@ impl Answerer {
 
     /// Whether somebody there is answered: machines of networks that are served, nodes wherever they are, this machine.
     pub(super) fn serves(&self, from: Ipv4Addr, now: Instant) -> bool {
-        let behind_relay = |(network, prefix): &(Ipv4Addr, u8)| {
-            let mask = u32::MAX.checked_shl(32 - u32::from(*prefix)).unwrap_or(0);
-            (u32::from(*network) ^ u32::from(from)) & mask == 0
-        };
+        let behind_relay = |network: &(Ipv4Addr, u8)| is_in(from, *network);
         from.is_loopback()
             || self.networks.iter().any(|interface| interface.contains(from))
             || self.settings.behind_relays.iter().any(behind_relay)

@@ -9,6 +9,7 @@ use provisioner_api::{Inventory, Nic};
 
 use super::word;
 use crate::config::{Addressing, Installer};
+use crate::network::is_in;
 
 /// The networks of a site, as far as an address of its own needs them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,9 +59,7 @@ impl Networks {
 
 impl Lan {
     fn contains(&self, address: Ipv4Addr) -> bool {
-        let hosts = 32 - u32::from(self.prefix.min(32));
-        let mask = u32::MAX.checked_shl(hosts).unwrap_or(0);
-        (u32::from(address) ^ u32::from(self.address)) & mask == 0
+        is_in(address, (self.address, self.prefix))
     }
 }
 

@@ -33,16 +33,26 @@ const GUESTS: [&str; 16] = [
     "incusbr", "podman", "vmnet",
 ];
 
+/// The mask of a network whose part of an address has so many bits.
+pub fn mask(prefix: u8) -> Ipv4Addr {
+    let host_bits = 32 - u32::from(prefix.min(32));
+    Ipv4Addr::from(u32::MAX.checked_shl(host_bits).unwrap_or(0))
+}
+
+/// Whether an address is on a network, which is given by any address of it and the bits of its part.
+pub fn is_in(address: Ipv4Addr, (network, prefix): (Ipv4Addr, u8)) -> bool {
+    (u32::from(address) ^ u32::from(network)) & u32::from(mask(prefix)) == 0
+}
+
 impl Interface {
     /// Whether `address` is on this interface's network.
     pub fn contains(&self, address: Ipv4Addr) -> bool {
-        (u32::from(address) ^ u32::from(self.address)) & u32::from(self.mask()) == 0
+        is_in(address, (self.address, self.prefix))
     }
 
     /// Network mask.
     pub fn mask(&self) -> Ipv4Addr {
-        let host_bits = 32 - u32::from(self.prefix.min(32));
-        Ipv4Addr::from(u32::MAX.checked_shl(host_bits).unwrap_or(0))
+        mask(self.prefix)
     }
 
     /// The address that reaches everybody on this network.

@@ -12,6 +12,7 @@ use askama::Template;
 use super::sources::{self, Origin};
 use super::{LITTLE, Places, wanted};
 use crate::config::Config;
+use crate::network::mask;
 
 /// Bytes of a piece of a package. Who waits for somebody else's download gets the first after one piece, and apt gives up
 /// after 30 seconds of silence: with this a line of 1.2 Mbit/s is fast enough. Smaller ones cost a distant source one
@@ -119,8 +120,7 @@ pub fn render(config: &Config, facts: &Facts) -> Result<String> {
 }
 
 fn network(address: Ipv4Addr, prefix: u8) -> String {
-    let mask = u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0);
-    format!("{}/{prefix}", Ipv4Addr::from(u32::from(address) & mask))
+    format!("{}/{prefix}", address & mask(prefix))
 }
 
 /// nginx takes a colon for the begin of a port.
