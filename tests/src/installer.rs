@@ -14,7 +14,9 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::http::{self, Reply};
+use crate::machine::Machine;
 use crate::rom;
+use crate::server::{PATIENCE, Street};
 
 /// The script that every family runs in the installed system.
 const TARGET: &str = "target.sh";
@@ -280,4 +282,25 @@ fn fetch(from: Ipv4Addr, url: &str) -> Result<String> {
         reply.text()
     );
     Ok(reply.text())
+}
+
+/// The story of a node that is rebuilt by something that knows nothing of it: it is the same node, with a key of its own.
+pub fn is_the_same_when_rebuilt(street: &Street<'_>, machine: &mut Machine) -> Result<()> {
+    machine.run_until_stage(PATIENCE, "pre")?;
+    let first = machine.installer()?.answers.clone();
+    machine.run_until_serving(PATIENCE)?;
+    let was = machine.disk.system.clone().context("no system")?;
+    let node = street.summary(machine)?;
+    street.command(&node.name, "rebuild")?;
+    machine.run_until_stage(PATIENCE, "pre")?;
+    ensure!(
+        machine.installer()?.answers != first,
+        "every installation has a secret of its own"
+    );
+    machine.run_until_serving(PATIENCE)?;
+    let is = machine.disk.system.clone().context("no system")?;
+    ensure!((&is.machine_id, &is.ssh_key) == (&was.machine_id, &was.ssh_key) && is.key != was.key);
+    let again = street.summary(machine)?;
+    ensure!((again.id, again.name, again.state.as_str()) == (node.id, node.name, "ready"));
+    Ok(())
 }

@@ -200,6 +200,12 @@ impl Machine {
         self.run_until(limit, |step| matches!(step, Step::Serving)).map(drop)
     }
 
+    /// Steps up to a stage of its installer, or of the first start of a ready-made image.
+    pub fn run_until_stage(&mut self, limit: Duration, stage: &str) -> Result<()> {
+        let there = |step: &Step| matches!(step, Step::Installing(at) if *at == stage);
+        self.run_until(limit, there).map(drop)
+    }
+
     /// Steps until it waits for somebody, and says for what.
     pub fn run_until_waiting(&mut self, limit: Duration) -> Result<String> {
         match self.run_until(limit, |step| matches!(step, Step::Waiting(_)))? {

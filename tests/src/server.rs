@@ -204,6 +204,11 @@ impl Street<'_> {
             .with_context(|| format!("no node has the card {mac}: {nodes:#?}"))
     }
 
+    /// The state of this machine's node.
+    pub fn state(&self, machine: &Machine) -> Result<String> {
+        Ok(self.summary(machine)?.state)
+    }
+
     /// The value of a metric, its labels added up; 0 if it is not there.
     pub fn metric(&self, name: &str) -> Result<f64> {
         let reply = self.server.ask("GET", "/metrics", None)?;

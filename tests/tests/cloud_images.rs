@@ -9,7 +9,7 @@ use tests::installer;
 use tests::machine::{Machine, Step};
 use tests::made_up::CLOUD_IMAGE;
 use tests::rom::{self, Kind};
-use tests::server::{ALONE, EVERYBODY, PATIENCE, Street, Yard};
+use tests::server::{ALONE, EVERYBODY, PATIENCE, Yard};
 
 /// What a profile for such an image says.
 const CLOUD: &str = "\n[profiles.compute]\ninstaller = \"cloud-debian\"\nimage = \"debian-13-cloud\"\n\
@@ -23,24 +23,14 @@ fn yard() -> Yard {
 }
 
 /// Runs up to a stage of the first start.
-fn run_to(machine: &mut Machine, stage: &'static str) -> Result<()> {
-    let there = |step: &Step| matches!(step, Step::Installing(at) if *at == stage);
-    machine.run_until(PATIENCE, there).map(drop)
+fn run_to(machine: &mut Machine, stage: &str) -> Result<()> {
+    machine.run_until_stage(PATIENCE, stage)
 }
 
 /// Runs up to where the image is to be written.
 fn run_to_writing(machine: &mut Machine) -> Result<()> {
     let wiped = |step: &Step| matches!(step, Step::Reported(event) if matches!(event.as_ref(), Event::Wiped { .. }));
     machine.run_until(PATIENCE, wiped).map(drop)
-}
-
-fn state(street: &Street<'_>, machine: &Machine) -> Result<String> {
-    Ok(street.summary(machine)?.state)
-}
-
-fn kinds(street: &Street<'_>, node: &str) -> Result<Vec<String>> {
-    let events = street.server.events(node)?;
-    Ok(events.into_iter().map(|event| event.kind).collect())
 }
 
 #[test]
@@ -61,7 +51,7 @@ fn a_machine_becomes_ready_by_a_ready_made_image_and_boots_its_disk_ever_after()
             ensure!(node.progress.map(|progress| progress.stage) == Some(stage), "{word}");
         }
         machine.run_until_serving(PATIENCE)?;
-        ensure!(state(street, &machine)? == "ready");
+        ensure!(street.state(&machine)? == "ready");
         ensure!(machine.disk.writes == 2, "wiped once, written once");
         for _ in 0..3 {
             machine.cut_power();
@@ -69,7 +59,7 @@ fn a_machine_becomes_ready_by_a_ready_made_image_and_boots_its_disk_ever_after()
         }
         ensure!(machine.disk.writes == 2 && machine.life() == Some(Life::Installed));
         let node = street.summary(&machine)?;
-        let kinds = kinds(street, &node.name)?;
+        let kinds = street.server.kinds(&node.name)?;
         for kind in [
             "checked",
             "wiped",
@@ -97,21 +87,7 @@ fn a_node_that_is_rebuilt_by_a_ready_made_image_is_the_same_node() {
     let mut yard = yard();
     yard.tell(|street| {
         let mut machine = street.machine(Kind::UefiX64, 1);
-        run_to(&mut machine, "pre")?;
-        let first = machine.installer()?.answers.clone();
-        machine.run_until_serving(PATIENCE)?;
-        let was = machine.disk.system.clone().context("no system")?;
-        let node = street.summary(&machine)?;
-        street.command(&node.name, "rebuild")?;
-        run_to(&mut machine, "pre")?;
-        let second = machine.installer()?.answers.clone();
-        ensure!(second != first, "every installation has a secret of its own");
-        machine.run_until_serving(PATIENCE)?;
-        let is = machine.disk.system.clone().context("no system")?;
-        ensure!((&is.machine_id, &is.ssh_key) == (&was.machine_id, &was.ssh_key) && is.key != was.key);
-        let again = street.summary(&machine)?;
-        ensure!((again.id, again.name, again.state.as_str()) == (node.id, node.name, "ready"));
-        Ok(())
+        installer::is_the_same_when_rebuilt(street, &mut machine)
     })
     .unwrap();
 }
@@ -140,7 +116,7 @@ fn a_power_cut_while_the_image_is_written_begins_the_work_again_with_other_secre
             "cloud-init would take it for done"
         );
         machine.run_until_serving(PATIENCE)?;
-        ensure!(state(street, &machine)? == "ready");
+        ensure!(street.state(&machine)? == "ready");
         ensure!(machine.disk.writes == 3, "wiped twice, written once");
         Ok(())
     })
@@ -159,7 +135,7 @@ fn a_power_cut_in_the_middle_of_the_first_start_begins_that_again_without_a_hand
         machine.run_until_serving(PATIENCE)?;
         let node = street.summary(&machine)?;
         ensure!(node.state == "ready" && machine.disk.writes == 2, "{node:?}");
-        let kinds = kinds(street, &node.name)?;
+        let kinds = street.server.kinds(&node.name)?;
         ensure!(
             kinds.iter().filter(|kind| *kind == "installer-began").count() == 4,
             "{kinds:?}"
@@ -200,7 +176,7 @@ fn a_first_start_that_fails_says_why_and_how_its_log_ended_and_the_machine_is_in
         );
         street.command(&node.name, "retry")?;
         machine.run_until_serving(PATIENCE)?;
-        ensure!(state(street, &machine)? == "ready" && machine.disk.writes == 8);
+        ensure!(street.state(&machine)? == "ready" && machine.disk.writes == 8);
         Ok(())
     })
     .unwrap();

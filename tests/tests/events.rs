@@ -16,18 +16,13 @@ use tests::wait::until;
 
 /// The words of what happened to a machine's node, oldest first.
 fn story(street: &Street<'_>, machine: &Machine) -> Result<Vec<String>> {
-    let events = street.server.events(&street.summary(machine)?.name)?;
-    Ok(events.into_iter().map(|event| event.kind).collect())
+    street.server.kinds(&street.summary(machine)?.name)
 }
 
 /// Whether these words come in this order, others between them or not.
 fn in_order(story: &[String], words: &[&str]) -> bool {
     let mut rest = story.iter();
     words.iter().all(|word| rest.any(|event| event == word))
-}
-
-fn state(street: &Street<'_>, machine: &Machine) -> Result<String> {
-    Ok(street.summary(machine)?.state)
 }
 
 /// Lets a machine come as far as being told to do this.
@@ -175,7 +170,7 @@ fn a_ready_node_is_never_installed_again_by_accident() {
                 found: "nothing".into(),
             },
         })?;
-        ensure!(state(street, &machine)? == "ready");
+        ensure!(street.state(&machine)? == "ready");
         let boot = machine.rom.boot(&street.ether)?;
         ensure!(matches!(boot.script, Script::LocalDisk { .. }), "{}", boot.text);
         machine.run_until_serving(PATIENCE)?;
@@ -209,15 +204,15 @@ fn an_event_sent_twice_or_out_of_order_or_from_an_old_start_changes_nothing() {
             report: inventory::report("10.77.0.9"),
         });
         ensure!(node.send(&home).is_err(), "the RAM environment came home");
-        ensure!(state(street, &machine)? == "wiping");
+        ensure!(street.state(&machine)? == "wiping");
         let node = machine.node()?;
         node.send(&wiped)?;
-        ensure!(state(street, &machine)? == "installing");
+        ensure!(street.state(&machine)? == "installing");
         let node = machine.node()?;
         for old in [&wiped, &checked, &wiped] {
             node.send(old)?;
         }
-        ensure!(state(street, &machine)? == "installing");
+        ensure!(street.state(&machine)? == "installing");
         let old = machine.node()?.event(Event::Written {
             bytes: 1,
             milliseconds: 1,
@@ -226,7 +221,7 @@ fn an_event_sent_twice_or_out_of_order_or_from_an_old_start_changes_nothing() {
         until_ordered(&mut machine, |order| matches!(order, Order::Check { .. }))?;
         // From the start before the power cut, late: heard, and not believed.
         machine.node()?.send(&old)?;
-        ensure!(state(street, &machine)? == "checking");
+        ensure!(street.state(&machine)? == "checking");
         machine.run_until_serving(PATIENCE)?;
         ensure!(
             story(street, &machine)?
@@ -290,7 +285,7 @@ fn three_failures_stop_a_machine_and_a_retry_starts_it_again() {
         ensure!(machine.disk.system.is_none());
         street.command(&summary.name, "retry")?;
         machine.run_until_serving(PATIENCE)?;
-        ensure!(state(street, &machine)? == "ready");
+        ensure!(street.state(&machine)? == "ready");
         Ok(())
     })
     .unwrap();
@@ -348,7 +343,7 @@ fn a_node_that_falls_silent_is_lost_and_a_node_that_speaks_again_is_back() {
             Ok((summary.liveness == "lost" && story(street, &machine)?.contains(&"lost".into())).then_some(()))
         })?;
         ensure!(
-            state(street, &machine)? == "ready",
+            street.state(&machine)? == "ready",
             "silence is no reason to forget what it is"
         );
         machine.run_until_serving(PATIENCE)?;

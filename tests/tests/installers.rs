@@ -22,13 +22,8 @@ fn yard(os: &str) -> Yard {
 }
 
 /// Runs up to a stage of the installer.
-fn run_to(machine: &mut Machine, stage: &'static str) -> Result<()> {
-    let there = |step: &Step| matches!(step, Step::Installing(at) if *at == stage);
-    machine.run_until(PATIENCE, there).map(drop)
-}
-
-fn state(street: &Street<'_>, machine: &Machine) -> Result<String> {
-    Ok(street.summary(machine)?.state)
+fn run_to(machine: &mut Machine, stage: &str) -> Result<()> {
+    machine.run_until_stage(PATIENCE, stage)
 }
 
 /// What a URL is answered with, asked from where nobody's machine is.
@@ -44,7 +39,7 @@ fn a_machine_becomes_ready_by_its_distributions_installer_and_boots_its_disk_eve
             let mut machine = street.machine(Kind::UefiX64, number);
             run_to(&mut machine, "done")?;
             machine.run_until_serving(PATIENCE)?;
-            ensure!(state(street, &machine)? == "ready", "{os}");
+            ensure!(street.state(&machine)? == "ready", "{os}");
             ensure!(machine.disk.writes == 2, "wiped once, installed once");
             // No install loop: it is asked from the network, again and again, and starts its disk.
             for _ in 0..3 {
@@ -53,12 +48,7 @@ fn a_machine_becomes_ready_by_its_distributions_installer_and_boots_its_disk_eve
             }
             ensure!(machine.disk.writes == 2 && machine.life() == Some(Life::Installed));
             let node = street.summary(&machine)?;
-            let kinds: Vec<String> = street
-                .server
-                .events(&node.name)?
-                .into_iter()
-                .map(|event| event.kind)
-                .collect();
+            let kinds = street.server.kinds(&node.name)?;
             for kind in [
                 "checked",
                 "wiped",
@@ -83,23 +73,7 @@ fn a_rebuilt_node_is_the_same_node_although_its_installer_knew_nothing_of_it() {
     let mut yard = yard("opensuse-leap-16");
     yard.tell(|street| {
         let mut machine = street.machine(Kind::UefiX64, 1);
-        run_to(&mut machine, "pre")?;
-        let first = machine.installer()?.answers.clone();
-        machine.run_until_serving(PATIENCE)?;
-        let was = machine.disk.system.clone().context("no system")?;
-        let node = street.summary(&machine)?;
-        street.command(&node.name, "rebuild")?;
-        run_to(&mut machine, "pre")?;
-        ensure!(
-            machine.installer()?.answers != first,
-            "every installation has a secret of its own"
-        );
-        machine.run_until_serving(PATIENCE)?;
-        let is = machine.disk.system.clone().context("no system")?;
-        ensure!((&is.machine_id, &is.ssh_key) == (&was.machine_id, &was.ssh_key) && is.key != was.key);
-        let again = street.summary(&machine)?;
-        ensure!((again.id, again.name, again.state.as_str()) == (node.id, node.name, "ready"));
-        Ok(())
+        installer::is_the_same_when_rebuilt(street, &mut machine)
     })
     .unwrap();
 }
@@ -262,7 +236,7 @@ fn the_secret_of_an_installation_opens_nothing_before_it_or_after_it() {
             let reply = installer::post(street.address()?, &format!("{answers}/{hook}"), "pre")?;
             ensure!(reply.status == 404, "{hook}: {}", reply.text());
         }
-        ensure!(state(street, &machine)? == "installing", "and changes nothing");
+        ensure!(street.state(&machine)? == "installing", "and changes nothing");
         Ok(())
     })
     .unwrap();

@@ -11,13 +11,13 @@ use super::{companion, fetch_tool_tree, node_init, open_result, signing_key, ver
 use crate::cache::Cache;
 use crate::cli::BuildArgs;
 use crate::debian::{Depth, Request, Tree};
+use crate::grub;
 use crate::initramfs::{self, Parts};
 use crate::kernel::Kernel;
 use crate::mirror::Mirror;
 use crate::progress::{Progress, megabytes};
 use crate::recipe::Ram;
 use crate::tool::Tools;
-use crate::grub;
 
 /// Where cargo puts the static node-init.
 const NODE_INIT: &str = "x86_64-unknown-linux-gnu/node/node-init";

@@ -258,6 +258,11 @@ impl Server {
         Ok(events)
     }
 
+    /// The words of what happened to a node, oldest first.
+    pub fn kinds(&self, name: &str) -> Result<Vec<String>> {
+        Ok(self.events(name)?.into_iter().map(|event| event.kind).collect())
+    }
+
     /// Waits until `condition` holds for some node and returns that node.
     pub fn wait_for_node(
         &self,

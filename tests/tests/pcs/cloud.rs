@@ -207,8 +207,7 @@ fn installed(journey: &mut Journey, node: &NodeSummary) -> Vec<String> {
 }
 
 fn kinds(journey: &mut Journey, node: &NodeSummary) -> Vec<String> {
-    let events = journey.lab.server().events(&node.name).unwrap();
-    events.into_iter().map(|event| event.kind).collect()
+    journey.lab.server().kinds(&node.name).unwrap()
 }
 
 fn packages(journey: &mut Journey) -> Result<PackagesReport> {
