@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Builds the RAM environment and node images from recipes.
 //!
-//! A build is a linear list of verbs (see [`build::ram`], [`build::node`] and [`build::cloud`]). Debian's own programs do the work that they do well:
+//! A build is a linear list of verbs (see [`build::ram`], [`build::node`] and [`build::cloud`]). Debian's own programs
+//! do the work that they do well:
 //! mmdebstrap on the host fetches packages; everything else comes out of a Debian 13 tree that it fetched, so that the
 //! bytes do not depend on the host. No loop device, no KVM and no privilege is needed.
 //!

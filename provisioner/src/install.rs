@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a distribution's own installer, or the cloud-init of its ready-made image, is told of a machine: the profile's part and the machine's own, in one
-//! specification. Pure: it knows no socket, no file and no clock.
+//! What a distribution's own installer, or the cloud-init of its ready-made image, is told of a machine: the profile's
+//! part and the machine's own, in one specification. Pure: it knows no socket, no file and no clock.
 //!
 //! What cannot be installed is refused here with the name of its field: by [`try_out`] when the configuration is read,
 //! by [`specify`] when a machine is approved. No machine boots before that.

@@ -48,8 +48,8 @@ impl Registry {
         Ok(row.optional()?)
     }
 
-    /// The node whose installer, or whose first start, has this token. The lookup is by hash: how long it takes says nothing of the
-    /// token.
+    /// The node whose installer, or whose first start, has this token. The lookup is by hash: how long it takes says
+    /// nothing of the token.
     pub fn by_installation(&self, token: &str, now: i64) -> Result<Option<Arc<Node>>, RegistryError> {
         let db = self.reader();
         let mut statement = db.prepare_cached("SELECT node FROM installations WHERE hash = ?1 AND until > ?2")?;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A system that node-init did not set up joins: it brings a key that nobody knows, and the secret that says whose key it is.
+//! A system that node-init did not set up joins: it brings a key that nobody knows, and the secret that says whose key
+//! it is.
 //!
 //! The secret is good once, for its own machine, while that machine's system is about to start for the first time. A
 //! refusal changes nothing but the list of events.
