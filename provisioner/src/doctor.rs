@@ -51,7 +51,7 @@ struct Said {
 type Symptom = fn(&Case<'_>, &Attempt) -> Option<Said>;
 
 /// The table.
-const SYMPTOMS: [(&str, Symptom); 21] = [
+const SYMPTOMS: [(&str, Symptom); 22] = [
     ("shared-mac", asking::shared_mac),
     ("disk-loop", starting::disk_loop),
     ("no-vendor-class", asking::no_vendor_class),
@@ -71,6 +71,7 @@ const SYMPTOMS: [(&str, Symptom); 21] = [
     ("loader-silent", loading::loader_silent),
     ("loader-broken", loading::loader_broken),
     ("missing-file", loading::missing_file),
+    ("refused-file", loading::refused_file),
     ("offers-ignored", asking::offers_ignored),
     ("loader-unfetched", loading::loader_unfetched),
 ];

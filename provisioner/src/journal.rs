@@ -176,6 +176,10 @@ impl Journal {
         // Some ROMs start the program instead of acknowledging its last block.
         let whole = fetch.ended == Ended::Whole || (size > 0 && fetch.bytes + LAST_BLOCKS >= size);
         let step = match (loader, fetch.ended) {
+            (_, Ended::Refused) => Step::Refused {
+                file: cut(&fetch.file),
+                why: cut(fetch.failure.as_deref().unwrap_or_default()),
+            },
             (_, Ended::SizeOnly) => Step::Size { file: cut(&fetch.file) },
             (Some(loader), _) if size > 0 => Step::Loader { loader, whole },
             (_, Ended::Absent) => Step::Missing { file: cut(&fetch.file) },
@@ -185,7 +189,7 @@ impl Journal {
             },
         };
         self.note(mac, step, now);
-        loader.filter(|_| whole && size > 0 && fetch.ended != Ended::SizeOnly)
+        loader.filter(|_| whole && size > 0 && !matches!(fetch.ended, Ended::SizeOnly | Ended::Refused))
     }
 
     /// Something else was seen of a card that booted already.

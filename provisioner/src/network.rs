@@ -195,6 +195,8 @@ pub enum Ended {
     Broken,
     /// There is no such file.
     Absent,
+    /// The request was refused before a file was looked for.
+    Refused,
 }
 
 /// Something that a person should know.

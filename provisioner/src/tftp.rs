@@ -20,7 +20,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use pxe::bootfile::{AUTOEXEC, Server};
 use pxe::grub;
-use pxe::tftp::{ErrorCode, ReadRequest, error_packet};
+use pxe::tftp::{ErrorCode, ReadRequest, error_packet, refused_name};
 use tokio::sync::oneshot;
 use tracing::debug;
 
@@ -142,6 +142,9 @@ impl Listener {
             Ok(request) => request,
             Err(bad) => {
                 debug!(peer = %from.peer, %bad, "refused");
+                if let Some(file) = refused_name(packet) {
+                    self.tell_refused(file, bad.to_string(), from);
+                }
                 return self.refuse(bad.word(), bad.answer(), from);
             }
         };
@@ -179,7 +182,9 @@ impl Listener {
             Admission::Granted => transfers.start(local, peer, request, content, now),
             Admission::SameAgain => {}
             Admission::Full => {
-                let answer = error_packet(ErrorCode::Undefined, "too many transfers, try again");
+                let why = "too many transfers, try again";
+                let answer = error_packet(ErrorCode::Undefined, why);
+                self.tell_refused(request.file, why.into(), from);
                 self.refuse("busy", Some(answer), from);
             }
         }
@@ -200,6 +205,17 @@ impl Listener {
             return self.files.get(path);
         };
         Some(text.into_bytes().into())
+    }
+
+    /// A machine that is refused what it boots from must not look like one that never asked.
+    fn tell_refused(&self, file: String, why: String, from: Received) {
+        self.sightings.fetched(Fetch {
+            peer: *from.peer.ip(),
+            file,
+            bytes: 0,
+            failure: Some(why),
+            ended: Ended::Refused,
+        });
     }
 
     fn refuse(&self, why: &'static str, answer: Option<Vec<u8>>, from: Received) {

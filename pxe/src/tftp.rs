@@ -8,6 +8,8 @@ pub mod transfer;
 
 /// Longest name that a request may have. The longest that we serve has 16 characters; PXE's own limit is 128.
 const NAME: usize = 512;
+/// Bytes of a refused name that are worth showing.
+const SHOWN: usize = 100;
 
 /// The error codes of RFC 1350 and 2347.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,6 +156,14 @@ impl Options {
     }
 }
 
+/// The name in a request that was refused, for a person: what is no plain text is escaped, and a long one is cut. `None`
+/// where the packet asks for no file.
+pub fn refused_name(packet: &[u8]) -> Option<String> {
+    let [0, 1 | 2, body @ ..] = packet else { return None };
+    let name = Strings(body).next()?;
+    Some(name[..name.len().min(SHOWN)].escape_ascii().to_string())
+}
+
 /// Strings that end with a zero each. One that does not end is none.
 struct Strings<'a>(&'a [u8]);
 
@@ -248,6 +258,23 @@ mod tests {
         assert_eq!(ReadRequest::parse(b"hello"), Err(BadRequest::NotTftp));
         assert_eq!(ReadRequest::parse(b"\0\x01f\0octet"), Err(BadRequest::NotTftp));
         assert_eq!(BadRequest::NotTftp.answer(), None, "no ping-pong with echo services");
+    }
+
+    #[test]
+    fn a_refused_name_is_shown_as_plain_text() {
+        let shown = |packet: &[u8]| refused_name(packet);
+        let tail = b"\0\x01undionly.kpxea\x11\0octet\0tsize\x000\0";
+        assert_eq!(ReadRequest::parse(tail), Err(BadRequest::Name));
+        assert_eq!(shown(tail).unwrap(), "undionly.kpxea\\x11");
+        assert_eq!(
+            shown(b"\0\x01undionly.kpxe\xff\0octet\0").unwrap(),
+            "undionly.kpxe\\xff"
+        );
+        assert_eq!(shown(b"\0\x02upload\0octet\0").unwrap(), "upload");
+        assert_eq!(shown(b"\0\x01never ends"), None);
+        assert_eq!(shown(b"\0\x04\0\x01"), None);
+        let long = [b"\0\x01", &[b'\x1b'; 600][..], b"\0octet\0"].concat();
+        assert_eq!(shown(&long).unwrap(), "\\x1b".repeat(SHOWN));
     }
 
     #[test]

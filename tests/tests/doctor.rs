@@ -161,6 +161,18 @@ fn what_a_machine_says_wrongly_and_what_is_wrong_around_it_is_told() {
         );
         finds(street, &about(5), "missing-file", "pxelinux.0")?;
 
+        let answer = rom(15).configure(&street.ether, Voice::Firmware, &mut 0)?;
+        let (from, server) = (
+            answer.address.context("no address")?,
+            answer.server.context("no server")?,
+        );
+        // A ROM that read the name beyond its end.
+        ensure!(
+            tftp::fetch(from, server, "undionly.kpxea\x11", true).is_err(),
+            "no name"
+        );
+        finds(street, &about(15), "refused-file", "undionly.kpxea\\x11")?;
+
         let twin = Rom {
             uuid: Some([7; 16]),
             ..rom(6)

@@ -52,7 +52,11 @@ pub(super) fn ipxe_without_script(case: &Case<'_>, attempt: &Attempt) -> Option<
 /// It was told what to fetch, took an address, and never came.
 pub(super) fn loader_unfetched(case: &Case<'_>, attempt: &Attempt) -> Option<Said> {
     let has_come = attempt.has(|step| {
-        step.is_beyond_dhcp() || matches!(step, Step::Missing { .. } | Step::Size { .. } | Step::Stranded { .. })
+        step.is_beyond_dhcp()
+            || matches!(
+                step,
+                Step::Missing { .. } | Step::Refused { .. } | Step::Size { .. } | Step::Stranded { .. }
+            )
     });
     let has_address =
         attempt.has(|step| matches!(step, Step::Answered { how: Answered::Ack, .. } | Step::Chose { .. }));
@@ -144,6 +148,22 @@ pub(super) fn missing_file(_: &Case<'_>, attempt: &Attempt) -> Option<Said> {
     Said::grave(
         format!("it asks for the file {file}, which is not here and of which we did not tell it"),
         "remove the boot file name (option 67, filename) from the other DHCP server",
+    )
+}
+
+/// Its request for a file was refused, and it got no further.
+pub(super) fn refused_file(_: &Case<'_>, attempt: &Attempt) -> Option<Said> {
+    if attempt.has(is_whole) || attempt.has(Step::is_beyond_loader) {
+        return None;
+    }
+    let (file, why) = attempt.steps.iter().rev().find_map(|seen| match &seen.step {
+        Step::Refused { file, why } => Some((file, why)),
+        _ => None,
+    })?;
+    Said::grave(
+        format!("it asked by TFTP for {file} and was refused: {why}"),
+        "start it once more; if it asks for the same again, its network card's ROM or another DHCP server (options 66 \
+         and 67) makes that request: update the ROM, or start the machine from the boot stick",
     )
 }
 

@@ -235,6 +235,21 @@ fn a_file_that_somebody_else_told_of_is_named_and_what_loaders_can_do_without_is
 }
 
 #[test]
+fn a_request_for_a_file_that_was_refused_is_told_with_what_was_asked_for() {
+    let mut play = Play::new(Firmware::Bios);
+    play.dhcp(Speaker::PxeRom, "undionly.kpxe");
+    play.fetch("undionly.kpxea\\x11", 0, 0, Ended::Refused);
+    is(play.wait(60), "refused-file", "undionly.kpxea\\x11");
+    assert!(play.card().last().unwrap().steps.iter().any(|seen| {
+        let words = seen.step.to_string();
+        words.contains("undionly.kpxea\\x11") && words.contains("refused")
+    }));
+    // What it is refused before it gets on is no symptom.
+    play.fetch("undionly.kpxe", 80_000, 80_000, Ended::Whole);
+    assert_ne!(symptom(play.wait(60)).0, "refused-file");
+}
+
+#[test]
 fn a_loader_that_is_never_fetched_names_the_firewall_or_the_other_server() {
     let mut play = Play::new(Firmware::Bios);
     play.dhcp(Speaker::PxeRom, "undionly.kpxe");

@@ -80,6 +80,13 @@ pub enum Step {
         /// Which.
         file: Box<str>,
     },
+    /// Its request for a file was refused.
+    Refused {
+        /// Which; what is no plain text in its name is escaped.
+        file: Box<str>,
+        /// Why.
+        why: Box<str>,
+    },
     /// It read its boot script.
     Script {
         /// What that said: `discover`, `local-disk`, `ask`, `stop`.
@@ -129,6 +136,7 @@ impl fmt::Display for Step {
             Self::File { file, whole: true } => write!(f, "fetched {file}"),
             Self::File { file, whole: false } => write!(f, "broke off fetching {file}"),
             Self::Missing { file } => write!(f, "asked for {file}, which is not here"),
+            Self::Refused { file, why } => write!(f, "asked for {file} and was refused: {why}"),
             Self::Script { decision } => write!(f, "read its boot script: {decision}"),
             Self::Kernel => f.write_str("fetched the kernel"),
             Self::Initrd => f.write_str("fetched the initramfs"),

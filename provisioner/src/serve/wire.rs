@@ -123,7 +123,8 @@ impl Sightings for Wire {
         match fetch.failure {
             None => info!(peer = %fetch.peer, file = fetch.file, bytes = fetch.bytes, "fetched"),
             // Loaders ask for files that they can do without; a machine that got nothing else is the doctor's.
-            Some(_) if fetch.ended == Ended::Absent => {}
+            // What is refused is as cheap to send as a packet: the journal and a counter have it.
+            Some(_) if matches!(fetch.ended, Ended::Absent | Ended::Refused) => {}
             // UEFI asks for the size and breaks off: normal, and not a warning.
             Some(why) => info!(peer = %fetch.peer, file = fetch.file, bytes = fetch.bytes, why, "not fetched"),
         }

@@ -14,6 +14,8 @@ use crate::client::Speaker;
 const SHORTEST: usize = 300;
 /// Bytes of the field `file`, with a zero at its end.
 const FILE_FIELD: usize = 128;
+/// TFTP server name and boot file name (RFC 2132, 9.4 and 9.5).
+pub(crate) const NAMES: [u8; 2] = [66, 67];
 /// iPXE's option space, and in it the flag that says: do not wait for a `ProxyDHCP` server.
 const IPXE_OPTIONS: u8 = 175;
 /// See [`IPXE_OPTIONS`].
@@ -244,6 +246,11 @@ pub(crate) fn write(header: &Message, options: &[(u8, Vec<u8>)]) -> Vec<u8> {
     let _ = header.encode(&mut encoder);
     for (code, value) in options.iter().filter(|(_, value)| !value.is_empty()) {
         let _ = encode_long_opt_bytes(OptionCode::from(*code), value, &mut encoder);
+        if NAMES.contains(code) {
+            // Old ROMs read these texts up to the next zero byte, not up to their length. The pad option is one
+            // (RFC 2132, 3.1).
+            let _ = encoder.write_u8(u8::from(OptionCode::Pad));
+        }
     }
     bytes.push(u8::from(OptionCode::End));
     if bytes.len() < SHORTEST {

@@ -12,7 +12,7 @@ use super::*;
 use crate::arp::claim;
 use crate::bootfile::{Bootfile, Server, choose};
 use crate::client::{Firmware, Speaker};
-use crate::proxy::{Dialects, Proxy};
+use crate::proxy::{Dialect, Dialects, Proxy};
 use crate::tftp::ReadRequest;
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
@@ -196,6 +196,62 @@ fn an_offer_to_uefi_pxe_is_what_its_specification_wants() {
         Destination::Broadcast,
         "the client set the flag"
     );
+}
+
+/// The text of an option as old ROMs read it: from its first byte up to the next zero byte, whatever its length says.
+fn up_to_zero(bytes: &[u8], wanted: u8) -> Option<String> {
+    let mut rest = &bytes[HEADER..];
+    loop {
+        match rest {
+            [0, tail @ ..] => rest = tail,
+            [255, ..] | [] | [_] => return None,
+            [code, _, text @ ..] if *code == wanted => {
+                let end = text.iter().position(|byte| *byte == 0)?;
+                return Some(text[..end].escape_ascii().to_string());
+            }
+            [_, length, tail @ ..] => rest = &tail[usize::from(*length)..],
+        }
+    }
+}
+
+#[test]
+fn a_rom_that_reads_names_up_to_a_zero_byte_reads_no_further() {
+    let file = "undionly.kpxe";
+    let (network, boot) = (network(), Bootfile::Tftp(file));
+    let plain = Request::parse(packet("intel-boot-agent-discover")).unwrap();
+    let mut wants = plain.wants;
+    wants.add(66);
+    // With option 97 or 61 behind the name, a relay's option, or the end.
+    for (machine_id, client_id, relay_agent) in [
+        (plain.machine_id.clone(), vec![], vec![]),
+        (vec![], vec![1; 7], vec![]),
+        (vec![], vec![], vec![1, 1, 9]),
+        (vec![], vec![], vec![]),
+    ] {
+        let request = Request {
+            wants,
+            machine_id,
+            client_id,
+            relay_agent,
+            ..plain.clone()
+        };
+        let proxy = Proxy {
+            server: SERVER,
+            boot: &boot,
+            dialect: Dialect::Plain,
+        };
+        for bytes in [
+            reply(ReplyKind::Offer, &network, &boot).encode(&request),
+            reply(ReplyKind::Ack, &network, &boot).encode(&request),
+            proxy.offer(&request).unwrap(),
+            proxy.ack(&request).unwrap(),
+        ] {
+            assert_eq!(up_to_zero(&bytes, 67).as_deref(), Some(file));
+            assert_eq!(up_to_zero(&bytes, 66).as_deref(), Some("10.77.0.1"));
+            // Who reads by length reads the same.
+            assert!(in_words(&bytes).contains("\n 66 10.77.0.1\n 67 undionly.kpxe\n"));
+        }
+    }
 }
 
 #[test]
