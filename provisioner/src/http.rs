@@ -11,6 +11,7 @@
 //! nothing. A GET changes no node's state.
 
 pub(crate) mod boot;
+mod described;
 mod doctor;
 mod enrol;
 mod extract;
@@ -263,6 +264,7 @@ fn operator_routes() -> OpenApiRouter<Web> {
         .routes(routes!(doctor::sightings))
         .routes(routes!(enrol::windows, enrol::open))
         .routes(routes!(enrol::close))
+        .layer(middleware::from_fn(described::only))
 }
 
 /// What only the command line on this machine may ask: it names folders of this machine and hands out tokens.
@@ -280,6 +282,7 @@ fn control_routes() -> OpenApiRouter<Web> {
         )
         .routes(routes!(operator::tokens, operator::create_token))
         .routes(routes!(operator::revoke_token))
+        .layer(middleware::from_fn(described::only))
 }
 
 /// What anybody may ask of the server itself.

@@ -24,6 +24,7 @@ pub enum Verified {
 /// Takes the files of a medium, which the command line has unpacked into a folder, into the store (control socket only).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
 pub struct MediumImport {
     /// Absolute path of the folder; its files are moved out of it where they can be.
     pub folder: String,
@@ -64,6 +65,7 @@ pub struct MediumSummary {
 /// Removes media (control socket only).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
 pub struct MediumPrune {
     /// Ids of those to remove; one that somebody needs by now is left.
     pub ids: Vec<String>,

@@ -94,7 +94,7 @@ pub struct EventEntry {
 /// Approves a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Approve {
     /// Profile; the default one if absent.
     pub profile: Option<String>,
@@ -107,7 +107,7 @@ pub struct Approve {
 /// Rejects a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Reject {
     /// Why, for its screen.
     pub why: String,
@@ -172,6 +172,7 @@ pub struct ServiceStatus {
 /// Takes an image or a RAM environment from a folder of the server into its store (control socket only).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
 pub struct Import {
     /// Absolute path of the folder on the server's own disk.
     pub folder: String,
@@ -208,6 +209,7 @@ pub enum ImportLine {
 /// Asks for a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
 pub struct NewToken {
     /// What it is for; names it in the list and in the events that it causes.
     pub name: String,

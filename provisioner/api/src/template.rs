@@ -31,7 +31,7 @@ pub struct TemplateEntry {
 /// Asks what a machine would get.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct TemplateTrial {
     /// The machine, by name or id; a made-up one if absent.
     pub node: Option<String>,

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use provisioner_api::{EnrolmentWindow, OpenWindow};
 
-use super::extract::{Json, Path};
+use super::extract::{Json, Path, Strict};
 use super::operator::Actor;
 use super::problem::{Fault, Kind};
 use super::{Web, blocking, now};
@@ -23,7 +23,7 @@ pub(super) async fn windows(State(web): State<Web>) -> Result<Json<Vec<Enrolment
 pub(super) async fn open(
     State(web): State<Web>,
     Actor(actor): Actor,
-    Json(open): Json<OpenWindow>,
+    Strict(open): Strict<OpenWindow>,
 ) -> Result<Json<EnrolmentWindow>, Fault> {
     blocking(&web.app, move |app| app.open_window(&open, &actor, now()))
         .await

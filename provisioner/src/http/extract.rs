@@ -3,17 +3,19 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::problem::{Fault, Kind};
+
+mod shape;
 
 /// A body that trickles in for longer than this is not a node on a LAN; an inventory is some 10 KB.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
@@ -27,8 +29,13 @@ const TOLD_READ: usize = 64 << 20;
 /// is heard all the same.
 pub(super) struct Told(pub(super) String);
 
-/// A JSON body, in either direction.
+/// A JSON answer; or the JSON body of a node, which may be newer than this server: fields that it does not know are
+/// passed over.
 pub(super) struct Json<T>(pub(super) T);
+
+/// The JSON body of an operator. Whatever is not understood is refused: a misspelt field may be the one on which a
+/// disk depends.
+pub(super) struct Strict<T>(pub(super) T);
 
 /// The query string.
 pub(super) struct Query<T>(pub(super) T);
@@ -36,16 +43,71 @@ pub(super) struct Query<T>(pub(super) T);
 /// The variable parts of the path.
 pub(super) struct Path<T>(pub(super) T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+impl<S: Send + Sync, T: DeserializeOwned + Serialize> FromRequest<S> for Json<T> {
     type Rejection = Fault;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Fault> {
-        match tokio::time::timeout(BODY_TIMEOUT, axum::Json::from_request(request, state)).await {
-            Ok(Ok(axum::Json(value))) => Ok(Self(value)),
-            Ok(Err(rejection)) => Err(from_json(&rejection)),
-            Err(_) => Err(too_late()),
+        json(request, state).await.map(|(value, _)| Self(value))
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned + Serialize> FromRequest<S> for Strict<T> {
+    type Rejection = Fault;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Fault> {
+        let (value, sent) = json::<T, S>(request, state).await?;
+        match shape::unknown::<T>(&sent).as_slice() {
+            [] => Ok(Self(value)),
+            unknown => Err(Fault::new(
+                Kind::Unprocessable,
+                format!("not understood: {}; nothing was done", unknown.join(", ")),
+            )),
         }
     }
+}
+
+/// A JSON body, and the bytes that it was read from. serde would take an array for an object, its values in the order
+/// of our fields; nobody who sends one means that.
+async fn json<T: DeserializeOwned + Serialize, S: Send + Sync>(
+    request: Request,
+    state: &S,
+) -> Result<(T, Bytes), Fault> {
+    if !is_json(request.headers()) {
+        return Err(Fault::new(
+            Kind::UnsupportedMediaType,
+            "send the body as `Content-Type: application/json`",
+        ));
+    }
+    let sent = body(request, state).await?;
+    let axum::Json(value) = axum::Json::<T>::from_bytes(&sent).map_err(|rejection| from_json(&rejection))?;
+    shape::same(&value, &sent).map_err(|why| Fault::new(Kind::Unprocessable, why))?;
+    Ok((value, sent))
+}
+
+/// A whole body, within the limits of its route.
+pub(super) async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Fault> {
+    match tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(rejection)) => {
+            let kind = match rejection.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => Kind::TooLarge,
+                _ => Kind::BadRequest,
+            };
+            Err(Fault::new(kind, rejection.body_text()))
+        }
+        Err(_) => Err(too_late()),
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|given| given.to_str().ok());
+    let essence = given
+        .and_then(|given| given.split(';').next())
+        .unwrap_or_default()
+        .trim();
+    let (kind, name) = essence.split_once('/').unwrap_or_default();
+    let name = name.to_ascii_lowercase();
+    kind.eq_ignore_ascii_case("application") && (name == "json" || name.ends_with("+json"))
 }
 
 impl<S: Send + Sync> FromRequest<S> for Told {

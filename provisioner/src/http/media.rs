@@ -9,7 +9,7 @@ use axum::response::Response;
 use kickstart::Family;
 use provisioner_api::{ImportLine, MediumImport, MediumPrune, MediumSummary};
 
-use super::extract::{Json, Path};
+use super::extract::{Json, Path, Strict};
 use super::images::{note, open, usable};
 use super::listener::Peer;
 use super::operator::{Actor, tell};
@@ -73,7 +73,7 @@ pub(super) async fn media(State(web): State<Web>) -> Result<Json<Vec<MediumSumma
 pub(super) async fn import_medium(
     State(web): State<Web>,
     Actor(actor): Actor,
-    Json(import): Json<MediumImport>,
+    Strict(import): Strict<MediumImport>,
 ) -> Result<Response, Fault> {
     if !std::path::Path::new(&import.folder).is_absolute() {
         return Err(Fault::new(
@@ -97,7 +97,7 @@ pub(super) async fn import_medium(
 pub(super) async fn prune_media(
     State(web): State<Web>,
     Actor(actor): Actor,
-    Json(prune): Json<MediumPrune>,
+    Strict(prune): Strict<MediumPrune>,
 ) -> Result<Json<Vec<MediumSummary>>, Fault> {
     blocking(&web.app, move |app| app.prune_media(&prune.ids, &actor, now()))
         .await

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::extract::{Json, Path, Query};
+use super::extract::{Json, Path, Query, Strict};
 use super::problem::{Fault, Kind};
 use super::{Web, blocking, now};
 use crate::app::{App, AppError, Command};
@@ -109,7 +109,7 @@ pub(super) async fn approve(
     State(web): State<Web>,
     Path(name): Path<String>,
     Actor(actor): Actor,
-    Json(approve): Json<Approve>,
+    Strict(approve): Strict<Approve>,
 ) -> Result<Json<NodeDetail>, Fault> {
     blocking(&web.app, move |app| app.approve(&name, &approve, &actor, now()))
         .await
@@ -123,7 +123,7 @@ pub(super) async fn reject(
     State(web): State<Web>,
     Path(name): Path<String>,
     Actor(actor): Actor,
-    Json(reject): Json<Reject>,
+    Strict(reject): Strict<Reject>,
 ) -> Result<Json<NodeDetail>, Fault> {
     blocking(&web.app, move |app| app.reject(&name, &reject, &actor, now()))
         .await
@@ -213,7 +213,7 @@ pub(super) async fn images(State(web): State<Web>) -> Result<Json<Vec<ImageSumma
 pub(super) async fn import(
     State(web): State<Web>,
     Actor(actor): Actor,
-    Json(import): Json<Import>,
+    Strict(import): Strict<Import>,
 ) -> Result<Response, Fault> {
     let folder = std::path::PathBuf::from(import.folder);
     if !folder.is_absolute() {
@@ -285,7 +285,7 @@ pub(super) async fn tokens(State(web): State<Web>) -> Result<Json<Vec<TokenSumma
 pub(super) async fn create_token(
     State(web): State<Web>,
     Actor(actor): Actor,
-    Json(new): Json<NewToken>,
+    Strict(new): Strict<NewToken>,
 ) -> Result<Response, Fault> {
     let token = blocking(&web.app, move |app| app.create_token(&new.name, &actor, now())).await?;
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(Token { token })).into_response())

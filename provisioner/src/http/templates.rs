@@ -4,7 +4,7 @@
 use axum::extract::State;
 use provisioner_api::{TemplateAnswer, TemplateList, TemplateTrial};
 
-use super::extract::Json;
+use super::extract::{Json, Strict};
 use super::problem::Fault;
 use super::{Web, blocking};
 
@@ -19,7 +19,7 @@ pub(super) async fn templates(State(web): State<Web>) -> Result<Json<TemplateLis
     responses((status = 200, body = TemplateAnswer)))]
 pub(super) async fn render_templates(
     State(web): State<Web>,
-    Json(trial): Json<TemplateTrial>,
+    Strict(trial): Strict<TemplateTrial>,
 ) -> Result<Json<TemplateAnswer>, Fault> {
     blocking(&web.app, move |app| app.render_templates(&trial))
         .await
@@ -31,7 +31,7 @@ pub(super) async fn render_templates(
     responses((status = 200, body = TemplateAnswer)))]
 pub(super) async fn diff_templates(
     State(web): State<Web>,
-    Json(trial): Json<TemplateTrial>,
+    Strict(trial): Strict<TemplateTrial>,
 ) -> Result<Json<TemplateAnswer>, Fault> {
     blocking(&web.app, move |app| app.diff_templates(&trial))
         .await

@@ -94,6 +94,13 @@ pub(super) async fn control(to: &Path, method: &str, path: &str, body: Option<&V
     whole(open(UnixStream::connect(to).await.unwrap(), method, path, &[], body).await).await
 }
 
+/// The same with any bytes as the JSON.
+pub(super) async fn raw_control(to: &Path, method: &str, path: &str, body: &str) -> Answer {
+    let stream = UnixStream::connect(to).await.unwrap();
+    let body = Bytes::copy_from_slice(body.as_bytes());
+    whole(send(stream, method, path, &[], Some(body)).await).await
+}
+
 pub(super) async fn tls(
     to: SocketAddr,
     pin: &str,
@@ -123,6 +130,20 @@ pub(super) async fn open<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let body = body.map(|body| serde_json::to_vec(body).unwrap().into());
+    send(stream, method, path, headers, body).await
+}
+
+async fn send<S>(
+    stream: S,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Option<Bytes>,
+) -> Response<Incoming>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     let mut request = Request::builder().method(method).uri(path).header("host", "gleaner");
@@ -132,8 +153,7 @@ where
     if body.is_some() {
         request = request.header("content-type", "application/json");
     }
-    let body = body.map_or_else(Bytes::new, |body| serde_json::to_vec(body).unwrap().into());
-    let request = request.body(Full::new(body)).unwrap();
+    let request = request.body(Full::new(body.unwrap_or_default())).unwrap();
     tokio::time::timeout(HANG, sender.send_request(request))
         .await
         .expect("no answer")

@@ -73,6 +73,92 @@ async fn everything_that_is_described_is_served_on_its_listener_and_not_on_the_o
     }
 }
 
+/// A request to an operator route: its method, its path, and whether it takes a body.
+fn operator_routes() -> Vec<(String, String, bool)> {
+    let document: Value = serde_json::from_slice(&openapi::json()).unwrap();
+    let takes_body = |method: &str, path: &str| {
+        let described = document["paths"].as_object().unwrap().iter();
+        described
+            .filter(|(known, _)| known.replace("{name}", "node-001") == path)
+            .any(|(_, item)| item[method.to_lowercase()]["requestBody"].is_object())
+    };
+    let routes = operations().into_iter();
+    let routes = routes.filter(|(group, ..)| group == "operator" || group == "control");
+    routes
+        .map(|(_, method, path)| {
+            let path = path.replace("no-such", "node-001");
+            let body = takes_body(&method, &path);
+            (method, path, body)
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn an_operator_route_refuses_what_it_does_not_understand_and_does_nothing() {
+    let lab = Lab::start().await;
+    let who = lab.register(&Key::new(), 1, "b1", Life::Ram).await;
+    assert_eq!(who.name, "node-001");
+    let before = lab.app.events(None, None, 100).unwrap();
+    let bodies = [
+        r#"{"dsk":"vda"}"#,
+        r#"{"Disk":"vda"}"#,
+        r#"{"name":"a","why":"b","folder":"/x","ids":[],"dsk":null}"#,
+        "[]",
+        r#"["compute"]"#,
+        r#"["compute",null,null]"#,
+        r#""compute""#,
+        "7",
+        "null",
+        r#"{"profile":{},"why":7,"name":[],"folder":1,"ids":"x","max":"x"}"#,
+        r#"{"profile":"compute","profile":"compute","why":"a","why":"b","name":"a","name":"b","folder":"/x","folder":"/y","ids":[],"ids":[]}"#,
+        r#"{"why":"a"} {"#,
+        "{",
+    ];
+    for (method, path, takes_body) in operator_routes() {
+        for body in bodies {
+            let answer = client::raw_control(&lab.control, &method, &path, body).await;
+            assert!(
+                (400..500).contains(&answer.status),
+                "{method} {path} {body}: {} {}",
+                answer.status,
+                answer.text()
+            );
+        }
+        if takes_body {
+            let answer = client::raw_control(&lab.control, &method, &path, "").await;
+            assert!((400..500).contains(&answer.status), "{method} {path}: an empty body");
+        }
+        for query in ["?dsk=vda", "?profil=compute", "?limit=1&limit=2", "?name"] {
+            let answer = client::raw_control(&lab.control, &method, &format!("{path}{query}"), "").await;
+            assert!(
+                (400..500).contains(&answer.status),
+                "{method} {path}{query}: {}",
+                answer.status
+            );
+        }
+    }
+    assert_eq!(lab.app.events(None, None, 100).unwrap(), before, "nothing was done");
+    assert!(lab.app.tokens().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_node_may_say_more_than_this_server_knows_but_not_in_another_shape() {
+    let lab = Lab::start().await;
+    let key = Key::new();
+    let mut body = serde_json::to_value(introduction(1, "b1", Life::Ram)).unwrap();
+    body["of-a-newer-version"] = json!({"a": [1]});
+    body["inventory"]["disks"][0]["of-a-newer-version"] = json!([1]);
+    let answer = lab.node(Some(&key), "POST", path::REGISTER, Some(&body)).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    body["inventory"]["smbios"] = json!(vec![Value::Null; 12]);
+    let answer = lab.node(Some(&key), "POST", path::REGISTER, Some(&body)).await;
+    assert_eq!(answer.status, 422, "{}", answer.text());
+    assert!(answer.text().contains("smbios"), "{}", answer.text());
+    let event = json!(["b1", 1, {"kind": "rebooting"}]);
+    let answer = lab.node(Some(&key), "POST", path::EVENTS, Some(&event)).await;
+    assert_eq!(answer.status, 422, "{}", answer.text());
+}
+
 #[tokio::test]
 async fn paths_that_climb_out_find_nothing() {
     let lab = Lab::start().await;
