@@ -4,6 +4,7 @@
 mod buffer;
 mod device;
 mod ioctl;
+pub(crate) mod superblocks;
 
 use provisioner_api::{Disk, DiskRef, FailCause, Transport};
 

@@ -14,6 +14,7 @@ pub mod lldp;
 mod nics;
 mod permanent;
 pub(crate) mod sysfs;
+mod text;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,6 +27,8 @@ pub struct Senses<'a> {
     pub permanent_mac: &'a dyn Fn(&str) -> Option<String>,
     /// The health of the disk at this device path.
     pub health: &'a dyn Fn(&str) -> Option<DiskHealth>,
+    /// What lies on a device from a byte on, in so many bytes.
+    pub(crate) names: &'a dyn Fn(&Path, u64, u64) -> Option<contents::names::Found>,
     /// Address of the card that loaded us.
     pub booted: Option<String>,
     /// What LLDP said, by kernel name of the card.
@@ -35,11 +38,12 @@ pub struct Senses<'a> {
 }
 
 impl Default for Senses<'_> {
-    /// The real kernel and smartctl; nothing booted, heard or measured.
+    /// The real kernel, smartctl and blkid; nothing booted, heard or measured.
     fn default() -> Self {
         Self {
             permanent_mac: &permanent::address,
             health: &health::ask,
+            names: &contents::names::ask,
             booted: None,
             heard: BTreeMap::new(),
             rtc: Rtc::default(),
@@ -54,7 +58,7 @@ pub fn read(root: &Path, senses: &Senses<'_>) -> Inventory {
     Inventory {
         cpu,
         memory: memory(root),
-        disks: disks::read(root, senses.health),
+        disks: disks::read(root, senses),
         nics: nics(root, senses),
         smbios: firmware::smbios(root),
         firmware: firmware::firmware(root),
@@ -71,7 +75,7 @@ pub fn nics(root: &Path, senses: &Senses<'_>) -> Vec<provisioner_api::Nic> {
 
 /// The disks alone, for looking again at the moment of an order.
 pub fn disks(root: &Path, senses: &Senses<'_>) -> Vec<provisioner_api::Disk> {
-    disks::read(root, senses.health)
+    disks::read(root, senses)
 }
 
 /// Bytes of RAM that the kernel manages (`MemTotal`).

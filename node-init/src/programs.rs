@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The only place where the installed life runs programs: each is logged as typed and ends in time.
+//! Where programs are run that tell us something: each is logged as typed and ends in time.
 
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt as _;
@@ -55,6 +55,14 @@ impl ProgramError {
     pub fn code(&self) -> Option<i32> {
         match self {
             Self::Failed { code, .. } => *code,
+            Self::Start { .. } | Self::TooLong { .. } => None,
+        }
+    }
+
+    /// What the program printed, where it ended.
+    pub fn stdout(&self) -> Option<&str> {
+        match self {
+            Self::Failed { stdout, .. } => Some(stdout),
             Self::Start { .. } | Self::TooLong { .. } => None,
         }
     }

@@ -4,7 +4,7 @@
 //! The wrong disk is the worst thing this program can do. So a disk is chosen once, at approval, from what
 //! node-init read, and is named from then on by what does not change from boot to boot.
 
-use provisioner_api::{Disk, DiskRef, Inventory, Transport};
+use provisioner_api::{ContentsState, Disk, DiskRef, Inventory, Transport};
 
 use crate::config::size_in_words;
 
@@ -50,9 +50,21 @@ pub fn is_built_in(disk: &Disk) -> bool {
     !disk.removable && disk.transport != Transport::Usb
 }
 
-/// Whether nothing was found on a disk.
+/// Whether the machine looked and found nothing. What is not known, cannot be read, or contradicts itself is not empty.
 pub fn is_empty(disk: &Disk) -> bool {
-    disk.contents.table.is_none() && disk.contents.partitions.is_empty()
+    let contents = &disk.contents;
+    contents.state == ContentsState::Empty && contents.table.is_none() && contents.partitions.is_empty()
+}
+
+/// What is on a disk, for people. The word "empty" is the state's, never the machine's summary: an old node-init said
+/// it of all that it did not know.
+pub fn contents_in_words(disk: &Disk) -> &str {
+    match (disk.contents.state, disk.contents.summary.trim()) {
+        _ if is_empty(disk) => "empty",
+        (ContentsState::Unreadable, "" | "empty") => "cannot be read",
+        (_, "" | "empty") => "unknown data",
+        (_, summary) => summary,
+    }
 }
 
 /// Chooses by the rule, or says why there is no choice.
@@ -232,11 +244,7 @@ fn chosen(disk: &Disk, why: &str, inventory: &Inventory) -> Result<Choice, Strin
             disk.name
         )
     })?;
-    let contents = if is_empty(disk) {
-        "empty"
-    } else {
-        disk.contents.summary.as_str()
-    };
+    let contents = contents_in_words(disk);
     Ok(Choice {
         name: disk.name.clone(),
         disk: reference,

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use anyhow::ensure;
-use provisioner_api::DiskContents;
+use provisioner_api::{ContentsState, DiskContents};
 use tests::installer::SYSTEMS;
 use tests::machine::Step;
 use tests::rom::{self, Kind};
@@ -15,6 +15,7 @@ fn a_disk_with_somebodys_windows_is_not_given_up_before_somebody_says_so() {
     yard.tell(|street| {
         let mut machine = street.machine(Kind::UefiX64, 1);
         machine.inventory.disks[0].contents = DiskContents {
+            state: ContentsState::Known,
             summary: "Windows, 3 partitions, 212 GB used".into(),
             table: Some("gpt".into()),
             ..DiskContents::default()
@@ -74,6 +75,7 @@ fn the_second_disk_of_a_layout_is_shown_and_not_given_up_before_somebody_says_so
         second.by_path = Some("pci-0000:00:1f.2-ata-2".into());
         second.size *= 2;
         second.contents = DiskContents {
+            state: ContentsState::Known,
             summary: "Windows, 3 partitions, 212 GB used".into(),
             table: Some("gpt".into()),
             ..DiskContents::default()

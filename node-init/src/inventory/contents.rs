@@ -2,18 +2,26 @@
 //! What lies on a disk: partition table, file systems, and one line about it for the person who will approve its end.
 //!
 //! Everything is read, nothing written, and nothing on the disk is believed: sizes and offsets are checked against
-//! the disk, chains and tables have limits.
+//! the disk, chains and tables have limits. "Empty" is said only where everything that was looked at could be read and
+//! holds one and the same byte: what has no name is unknown data, and what cannot be read is not known at all.
 
 mod gpt;
-mod magic;
 mod mbr;
+pub(crate) mod names;
 mod summary;
+mod surface;
+mod table;
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-use provisioner_api::{DiskContents, DiskPartition};
+use provisioner_api::{ContentsState, DiskContents, DiskPartition};
+
+use names::Found;
+use table::{Table, Trouble};
 
 /// A disk, or a picture of one, that can be read at any place.
 pub(crate) trait Sectors {
@@ -36,109 +44,109 @@ impl Sectors for [u8] {
     }
 }
 
-/// Reads a disk of `size` bytes whose logical sectors have `sector` bytes.
-pub(crate) fn read(disk: &(impl Sectors + ?Sized), size: u64, sector: u64) -> DiskContents {
-    let (table, mut partitions) = match gpt::read(disk, size, sector) {
-        Some(partitions) => (Some("gpt"), partitions),
-        None => match mbr::read(disk, size, sector) {
-            Some(partitions) => (Some("mbr"), partitions),
-            None => (None, Vec::new()),
-        },
-    };
-    for partition in &mut partitions {
-        if let Some(found) = magic::find(disk, partition.start, partition.size) {
-            partition.filesystem = Some(found.filesystem.into());
-            partition.label = found.label.or(partition.label.take());
+/// A disk that remembers whether a read of it failed. Offsets come from the disk itself: those that lie outside are
+/// refused, which says nothing about the disk's health.
+struct Watched<'a, S: ?Sized> {
+    disk: &'a S,
+    size: u64,
+    failed: Cell<bool>,
+}
+
+impl<S: Sectors + ?Sized> Sectors for Watched<'_, S> {
+    fn read(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        if offset
+            .checked_add(buffer.len() as u64)
+            .is_none_or(|end| end > self.size)
+        {
+            return Err(io::ErrorKind::InvalidInput.into());
         }
-    }
-    if table.is_none()
-        && let Some(found) = magic::find(disk, 0, size)
-    {
-        partitions.push(DiskPartition {
-            number: 0,
-            start: 0,
-            size,
-            kind: "whole disk".into(),
-            filesystem: Some(found.filesystem.into()),
-            label: found.label,
-        });
-    }
-    let summary = summary::of(table, &partitions);
-    DiskContents {
-        table: table.map(str::to_owned),
-        partitions,
-        summary,
+        let read = self.disk.read(buffer, offset);
+        self.failed.set(self.failed.get() || read.is_err());
+        read
     }
 }
 
-/// Text from a disk that goes to screens and logs: no control characters, no trailing padding.
-fn clean(raw: &[u8]) -> Option<String> {
-    let end = raw.iter().position(|b| *b == 0).unwrap_or(raw.len());
-    let text: String = String::from_utf8_lossy(&raw[..end])
-        .chars()
-        .filter(|c| !c.is_control())
-        .collect();
-    let text = text.trim();
-    (!text.is_empty()).then(|| text.to_owned())
+/// What is known of the contents of a disk that nobody can open.
+pub(crate) fn unreadable() -> DiskContents {
+    DiskContents {
+        state: ContentsState::Unreadable,
+        summary: summary::UNREADABLE.into(),
+        ..DiskContents::default()
+    }
+}
+
+/// Reads a disk of `size` bytes whose logical sectors have `sector` bytes. `name` says what begins at a byte and has so
+/// many bytes.
+pub(crate) fn read(
+    disk: &(impl Sectors + ?Sized),
+    size: u64,
+    sector: u64,
+    name: &dyn Fn(u64, u64) -> Option<Found>,
+) -> DiskContents {
+    let disk = Watched {
+        disk,
+        size,
+        failed: Cell::new(false),
+    };
+    // Before anything else is asked: a disk that cannot be read at its ends is slow at everything.
+    let blank = surface::is_blank(&disk, &(0..size));
+    let table = (!matches!(blank, Ok(true)))
+        .then(|| table(&disk, size, sector))
+        .flatten();
+    let mut partitions = table.as_ref().map(|table| table.partitions.clone()).unwrap_or_default();
+    if matches!(blank, Ok(false)) {
+        for partition in &mut partitions {
+            if let Some(found) = name(partition.start, partition.size) {
+                partition.filesystem = Some(found.filesystem);
+                partition.label = found.label.or(partition.label.take());
+            }
+        }
+        // Beside a table, too: members of firmware RAID carry both.
+        partitions.extend(name(0, size).map(|found| whole(size, found)));
+    }
+    let bare = partitions.is_empty() && table.as_ref().is_some_and(|table| is_bare(&disk, size, table));
+    let state = match (&blank, &table) {
+        _ if disk.failed.get() => ContentsState::Unreadable,
+        (Ok(true), _) => ContentsState::Empty,
+        _ if !partitions.is_empty() || bare => ContentsState::Known,
+        _ => ContentsState::Unknown,
+    };
+    DiskContents {
+        state,
+        summary: summary::of(state, table.as_ref(), &partitions),
+        table: table.map(|table| table.kind.to_owned()),
+        partitions,
+    }
+}
+
+/// The table that counts. A GPT that is not whole may be what is left of a former life of the disk, if there is a
+/// table of the old kind that protects nothing.
+fn table(disk: &(impl Sectors + ?Sized), size: u64, sector: u64) -> Option<Table> {
+    let (gpt, mbr) = (gpt::read(disk, size, sector), mbr::read(disk, size, sector));
+    match (gpt, mbr) {
+        (Some(gpt), Some(mbr)) if gpt.trouble.is_some() && mbr.kind == "mbr" && !mbr.partitions.is_empty() => Some(mbr),
+        (gpt, mbr) => gpt.or(mbr),
+    }
+}
+
+/// Whether there is nothing on the disk besides a sound table without partitions.
+fn is_bare(disk: &(impl Sectors + ?Sized), size: u64, table: &Table) -> bool {
+    let between: Range<u64> = table.room..size.saturating_sub(table.room);
+    table.trouble.is_none() && surface::is_blank(disk, &between).unwrap_or(false)
+}
+
+fn whole(size: u64, found: Found) -> DiskPartition {
+    DiskPartition {
+        number: 0,
+        start: 0,
+        size,
+        kind: "whole disk".into(),
+        filesystem: Some(found.filesystem),
+        label: found.label,
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use proptest::prelude::*;
-
-    const MIB: usize = 1024 * 1024;
-
-    #[test]
-    fn a_blank_disk_is_empty() {
-        assert_eq!(read(&vec![0; 4 * MIB][..], 4 * MIB as u64, 512).summary, "empty");
-    }
-
-    #[test]
-    fn a_windows_disk_is_recognised_before_anybody_approves_its_end() {
-        let mut disk = vec![0; 16 * MIB];
-        let mut entry = |n: usize, kind: u8, start: u32, sectors: u32| {
-            let at = 446 + 16 * n;
-            disk[at + 4] = kind;
-            disk[at + 8..at + 12].copy_from_slice(&start.to_le_bytes());
-            disk[at + 12..at + 16].copy_from_slice(&sectors.to_le_bytes());
-        };
-        entry(0, 0x07, 2048, 2048);
-        entry(1, 0x07, 4096, 20480);
-        disk[510..512].copy_from_slice(&[0x55, 0xAA]);
-        disk[MIB + 3..MIB + 11].copy_from_slice(b"NTFS    ");
-        let contents = read(&disk[..], 16 * MIB as u64, 512);
-        assert_eq!(contents.summary, "Windows, 2 partitions, 12 MB");
-        assert_eq!(contents.partitions[0].filesystem.as_deref(), Some("ntfs"));
-        assert_eq!(contents.partitions[1].filesystem, None);
-    }
-
-    #[test]
-    fn a_file_system_without_a_table_is_found() {
-        let mut disk = vec![0; MIB];
-        disk[..4].copy_from_slice(b"XFSB");
-        let contents = read(&disk[..], MIB as u64, 512);
-        assert_eq!(contents.summary, "Linux, xfs on the whole disk, 1 MB");
-    }
-
-    proptest! {
-        #[test]
-        fn no_disk_is_too_hostile_to_look_at(
-            garbage in prop::collection::vec(any::<u8>(), 0..4096),
-            size in any::<u64>(),
-            table in prop::bool::ANY,
-        ) {
-            let mut disk = garbage;
-            if table && disk.len() > 1024 {
-                disk[510..512].copy_from_slice(&[0x55, 0xAA]);
-                disk[512..520].copy_from_slice(b"EFI PART");
-            }
-            for sector in [512, 4096] {
-                for partition in read(&disk[..], size, sector).partitions {
-                    prop_assert!(partition.start.checked_add(partition.size).is_some_and(|end| end <= size));
-                }
-            }
-        }
-    }
-}
+pub(crate) mod fakes;
+#[cfg(test)]
+mod tests;

@@ -8,9 +8,9 @@ pub(crate) use place::bus_path;
 use std::fs::{self, File};
 use std::path::Path;
 
-use provisioner_api::{Disk, DiskContents, DiskHealth};
+use provisioner_api::Disk;
 
-use super::{contents, sysfs};
+use super::{Senses, contents, sysfs};
 
 /// `/sys/block/*/size` counts these, whatever the disk's own sectors are.
 const SYSFS_SECTOR: u64 = 512;
@@ -21,18 +21,18 @@ fn is_disk(name: &str) -> bool {
     !other.iter().any(|prefix| name.starts_with(prefix)) && !name.contains("boot") && !name.contains("rpmb")
 }
 
-/// Every disk by kernel name. `health` is asked for each device path.
-pub(crate) fn read(root: &Path, health: &dyn Fn(&str) -> Option<DiskHealth>) -> Vec<Disk> {
+/// Every disk by kernel name.
+pub(crate) fn read(root: &Path, senses: &Senses<'_>) -> Vec<Disk> {
     let block = root.join("sys/block");
     let busy = Busy::read(root);
     sysfs::names(&block)
         .into_iter()
         .filter(|name| is_disk(name) && block.join(name).join("device").exists())
-        .map(|name| disk(root, name, &busy, health))
+        .map(|name| disk(root, name, &busy, senses))
         .collect()
 }
 
-fn disk(root: &Path, name: String, busy: &Busy, health: &dyn Fn(&str) -> Option<DiskHealth>) -> Disk {
+fn disk(root: &Path, name: String, busy: &Busy, senses: &Senses<'_>) -> Disk {
     let folder = root.join("sys/block").join(&name);
     let file = |path: &str| folder.join(path);
     let size = sysfs::number(&file("size")).unwrap_or(0).saturating_mul(SYSFS_SECTOR);
@@ -43,11 +43,11 @@ fn disk(root: &Path, name: String, busy: &Busy, health: &dyn Fn(&str) -> Option<
     let node = root.join("dev").join(&name);
     let contents = match File::open(&node) {
         // A card reader without a card has size 0 and refuses to be read.
-        Ok(disk) if size > 0 => contents::read(&disk, size, sector),
-        _ => DiskContents {
-            summary: "cannot be read".into(),
-            ..DiskContents::default()
-        },
+        Ok(disk) if size > 0 => {
+            let name = |start, size| (senses.names)(&node, start, size);
+            contents::read(&disk, size, sector, &name)
+        }
+        _ => contents::unreadable(),
     };
     Disk {
         by_path: place::by_path(&way),
@@ -60,7 +60,7 @@ fn disk(root: &Path, name: String, busy: &Busy, health: &dyn Fn(&str) -> Option<
         read_only: sysfs::flag(&file("ro")),
         transport: place::transport(&name, &way),
         health: if size > 0 {
-            health(&format!("/dev/{name}"))
+            (senses.health)(&format!("/dev/{name}"))
         } else {
             None
         },
@@ -71,9 +71,9 @@ fn disk(root: &Path, name: String, busy: &Busy, health: &dyn Fn(&str) -> Option<
 }
 
 fn model(folder: &Path) -> Option<String> {
-    let model = sysfs::text(&folder.join("device/model")).or_else(|| sysfs::text(&folder.join("device/name")))?;
+    let model = sysfs::label(&folder.join("device/model")).or_else(|| sysfs::label(&folder.join("device/name")))?;
     // libata writes "ATA" where SCSI has the maker.
-    match sysfs::text(&folder.join("device/vendor")) {
+    match sysfs::label(&folder.join("device/vendor")) {
         Some(vendor) if vendor != "ATA" && !vendor.starts_with("0x") && !model.starts_with(&vendor) => {
             Some(format!("{vendor} {model}"))
         }
@@ -82,8 +82,8 @@ fn model(folder: &Path) -> Option<String> {
 }
 
 fn serial(folder: &Path) -> Option<String> {
-    sysfs::text(&folder.join("device/serial"))
-        .or_else(|| sysfs::text(&folder.join("serial")))
+    sysfs::label(&folder.join("device/serial"))
+        .or_else(|| sysfs::label(&folder.join("serial")))
         .or_else(|| vpd_serial(&sysfs::bytes(&folder.join("device/vpd_pg80"))?))
 }
 
@@ -102,7 +102,7 @@ fn vpd_serial(page: &[u8]) -> Option<String> {
 
 /// Names that are unique in the world; the kernel's `t10.` ones are only maker, model and serial again.
 fn wwn(folder: &Path) -> Option<String> {
-    let name = sysfs::text(&folder.join("device/wwid")).or_else(|| sysfs::text(&folder.join("wwid")))?;
+    let name = sysfs::label(&folder.join("device/wwid")).or_else(|| sysfs::label(&folder.join("wwid")))?;
     let unique = ["naa.", "eui.", "uuid."].iter().any(|kind| name.starts_with(kind));
     let blank = name
         .trim_start_matches(|c: char| c.is_alphabetic() || c == '.')

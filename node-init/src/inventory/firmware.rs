@@ -44,7 +44,7 @@ pub(crate) fn tpm(root: &Path) -> Option<String> {
 /// The labels. The kernel has parsed the tables, checked the firmware's checksums and put the UUID's bytes in the
 /// order of its SMBIOS version; a UUID of all ones or zeros it leaves out.
 pub(crate) fn smbios(root: &Path) -> Smbios {
-    let label = |name: &str| sysfs::text(&root.join("sys/class/dmi/id").join(name));
+    let label = |name: &str| sysfs::label(&root.join("sys/class/dmi/id").join(name));
     Smbios {
         system_manufacturer: label("sys_vendor"),
         system_product: label("product_name"),

@@ -10,6 +10,8 @@ use provisioner_api::SwitchPort;
 
 pub use listen::Ears;
 
+use super::text::label;
+
 // Types of type-length-value units, clause 8.4, table 8-1.
 const END: u8 = 0;
 const CHASSIS_ID: u8 = 1;
@@ -31,7 +33,7 @@ pub(crate) fn parse(payload: &[u8]) -> Option<SwitchPort> {
         match kind {
             CHASSIS_ID => chassis = chassis.or(id(value, 4, 5)),
             PORT_ID => port = port.or(id(value, 3, 4)),
-            SYSTEM_NAME => system = system.or(text(value)),
+            SYSTEM_NAME => system = system.or(label(value)),
             _ => {}
         }
         rest = tail;
@@ -51,7 +53,7 @@ fn id(value: &[u8], mac_subtype: u8, address_subtype: u8) -> Option<String> {
         [_, _, _, _, _, _] if *subtype == mac_subtype => Some(mac(id)),
         // IANA's address family 1 is IPv4.
         [1, a, b, c, d] if *subtype == address_subtype => Some(Ipv4Addr::new(*a, *b, *c, *d).to_string()),
-        _ => text(id),
+        _ => label(id),
     }
 }
 
@@ -62,15 +64,6 @@ fn mac(bytes: &[u8]) -> String {
         let _ = write!(out, "{}{byte:02x}", if n == 0 { "" } else { ":" });
     }
     out
-}
-
-fn text(raw: &[u8]) -> Option<String> {
-    let clean: String = String::from_utf8_lossy(raw)
-        .chars()
-        .filter(|c| !c.is_control())
-        .collect();
-    let clean = clean.trim();
-    (!clean.is_empty()).then(|| clean.to_owned())
 }
 
 #[cfg(test)]

@@ -5,18 +5,20 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::text;
+
 /// The longest is `/proc/cpuinfo` of a server; a hostile device's strings end here, too.
 const LONGEST: u64 = 1024 * 1024;
 
 /// The trimmed content; `None` if it is missing, unreadable or empty.
 pub(crate) fn text(path: &Path) -> Option<String> {
-    let raw = bytes(path)?;
-    let clean: String = String::from_utf8_lossy(&raw)
-        .chars()
-        .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
-        .collect();
-    let trimmed = clean.trim();
-    (!trimmed.is_empty()).then(|| trimmed.to_owned())
+    let text = text::lines(&bytes(path)?);
+    (!text.is_empty()).then_some(text)
+}
+
+/// What a maker wrote on a thing, for people.
+pub(crate) fn label(path: &Path) -> Option<String> {
+    text::label(&bytes(path)?)
 }
 
 /// A number in decimal.

@@ -203,14 +203,14 @@ fn no_room(disk_size: u64) -> Trouble {
 }
 
 /// A header's checksum covers itself with the checksum's place zero (table 5-5).
-pub(super) fn seal(header: &mut [u8]) {
+pub(crate) fn seal(header: &mut [u8]) {
     header[16..20].fill(0);
     let crc = crc32(&header[..92]);
     put32(header, 16, crc);
 }
 
 /// CRC-32 as in IEEE 802.3, bit by bit: 16 KiB, twice in a machine's life.
-pub(super) fn crc32(bytes: &[u8]) -> u32 {
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0_u32, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
             (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg())
@@ -222,11 +222,11 @@ fn wrong(what: &str) -> Trouble {
     Trouble::Layout(what.into())
 }
 
-fn put32(raw: &mut [u8], at: usize, value: u32) {
+pub(crate) fn put32(raw: &mut [u8], at: usize, value: u32) {
     raw[at..at + 4].copy_from_slice(&value.to_le_bytes());
 }
 
-fn put64(raw: &mut [u8], at: usize, value: u64) {
+pub(crate) fn put64(raw: &mut [u8], at: usize, value: u64) {
     raw[at..at + 8].copy_from_slice(&value.to_le_bytes());
 }
 

@@ -149,15 +149,35 @@ pub struct DiskHealth {
     pub summary: String,
 }
 
+/// How much is known of what a disk holds. Only [`Self::Empty`] means that nothing would be lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum ContentsState {
+    /// Every place that was looked at could be read, and all of them hold one and the same byte.
+    Empty,
+    /// A partition table, a file system, or a member of an array was recognised.
+    Known,
+    /// A place could not be read: nobody knows what is there.
+    Unreadable,
+    /// There is data that nothing recognises: encryption without a header, a damaged table, a word of a later node-init.
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
 /// What lies on a disk, found without writing to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DiskContents {
+    /// How much is known of what it holds. Absent in what an old node-init sends, which is then not known.
+    #[serde(default)]
+    pub state: ContentsState,
     /// Partition table: `gpt`, `mbr`, or nothing.
     pub table: Option<String>,
     /// Partitions in disk order.
     pub partitions: Vec<DiskPartition>,
-    /// One line for a person: "empty", "Windows, 3 partitions, 212 GB".
+    /// One line for a person: "empty", "Windows, 3 partitions, 212 GB", "unknown data", "cannot be read".
     pub summary: String,
 }
 
@@ -173,7 +193,7 @@ pub struct DiskPartition {
     pub size: u64,
     /// What the table calls it: "EFI system", "Microsoft basic data", "Linux".
     pub kind: String,
-    /// File system found by its magic number: `ntfs`, `ext4`, `vfat`, `xfs`, `btrfs`, `swap`, `luks`, `lvm`.
+    /// What lies in it: `ntfs`, `ext4`, `vfat`, `xfs`, `btrfs`, `swap`, `luks`, `lvm`, `raid`, else libblkid's name.
     pub filesystem: Option<String>,
     /// Label of the file system or partition.
     pub label: Option<String>,

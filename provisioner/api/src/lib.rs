@@ -28,8 +28,8 @@ pub use enrolment::{EnrolmentWindow, OpenWindow};
 pub use event::{Event, FailCause, NodeEvent, Progress, Stage};
 pub use image::{CHUNK_SIZE, Chunk, FIRST_MIB, Manifest, ManifestError, Partition, PartitionRole};
 pub use inventory::{
-    Cpu, Disk, DiskContents, DiskHealth, DiskPartition, FirmwareType, Inventory, Kvm, Nic, Rtc, SecureBoot, Smbios,
-    SwitchPort, Transport, VirtExtension,
+    ContentsState, Cpu, Disk, DiskContents, DiskHealth, DiskPartition, FirmwareType, Inventory, Kvm, Nic, Rtc,
+    SecureBoot, Smbios, SwitchPort, Transport, VirtExtension,
 };
 pub use medium::{MediumImport, MediumPrune, MediumSummary, Verified};
 pub use node::{Heartbeat, Join, Life, Load, NodeConfig, Register, Registered, Time};

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use provisioner_api::{
-    Approve, Capsule, Check, ComputeReport, Disk, DiskContents, Event, Heartbeat, Hypervisor, Inventory, Load,
-    NetworkReport, Nic, NodeEvent, Order, Progress, Register, Reject, Stage, Transport,
+    Approve, Capsule, Check, ComputeReport, ContentsState, Disk, DiskContents, Event, Heartbeat, Hypervisor, Inventory,
+    Load, NetworkReport, Nic, NodeEvent, Order, Progress, Register, Reject, Stage, Transport,
 };
 
 use super::*;
@@ -189,6 +189,7 @@ fn machine(mac: &str) -> Inventory {
         health: None,
         in_use: false,
         contents: DiskContents {
+            state: ContentsState::Empty,
             summary: "empty".into(),
             ..DiskContents::default()
         },

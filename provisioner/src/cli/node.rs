@@ -102,7 +102,13 @@ fn confirm(node: &NodeDetail) -> anyhow::Result<()> {
         return Ok(());
     }
     let name = &node.summary.name;
-    let holds = |disk: &&Disk| format!("{} holds {}", disk_in_words(disk), plain(&disk.contents.summary));
+    let holds = |disk: &&Disk| {
+        format!(
+            "{} holds {}",
+            disk_in_words(disk),
+            plain(disks::contents_in_words(disk))
+        )
+    };
     if !std::io::stdin().is_terminal() {
         let all: Vec<String> = full.iter().map(holds).collect();
         bail!(
@@ -246,7 +252,10 @@ fn node_in_words(node: &NodeDetail, now: i64) -> String {
         lines.push(("card", nic_in_words(nic)));
     }
     for disk in &node.inventory.disks {
-        lines.push(("disk", format!("{}: {}", disk_in_words(disk), disk.contents.summary)));
+        lines.push((
+            "disk",
+            format!("{}: {}", disk_in_words(disk), disks::contents_in_words(disk)),
+        ));
     }
     lines.push((
         "chosen disk",

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use provisioner_api::{Disk, DiskContents, Inventory, Life, Nic, Register, Registered, Transport, path};
+use provisioner_api::{ContentsState, Disk, DiskContents, Inventory, Life, Nic, Register, Registered, Transport, path};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -138,9 +138,9 @@ fn introduction(number: u8, boot: &str, life: Life) -> Register {
         health: None,
         in_use: false,
         contents: DiskContents {
-            table: None,
-            partitions: Vec::new(),
+            state: ContentsState::Empty,
             summary: "empty".into(),
+            ..DiskContents::default()
         },
     }];
     let mac = format!("52:54:00:77:01:{number:02x}");

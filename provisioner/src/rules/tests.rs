@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#![allow(clippy::unwrap_used)]
+
 use proptest::prelude::*;
-use provisioner_api::{Disk, DiskContents, DiskRef, Nic, Transport};
+use provisioner_api::{ContentsState, Disk, DiskContents, DiskRef, Nic, Transport};
+use serde_json::json;
 
 use super::*;
 
@@ -39,6 +42,24 @@ fn choice() -> Choice {
         disk,
         why: String::new(),
         empty: true,
+    }
+}
+
+fn disk() -> Disk {
+    Disk {
+        name: "sdb".into(),
+        by_path: None,
+        model: None,
+        serial: None,
+        wwn: None,
+        size: 1,
+        rotational: true,
+        removable: false,
+        read_only: false,
+        transport: Transport::Ata,
+        health: None,
+        in_use: false,
+        contents: DiskContents::default(),
     }
 }
 
@@ -111,24 +132,11 @@ fn every_condition_counts() {
 #[test]
 fn a_full_disk_beside_the_chosen_one_is_not_empty_disks() {
     let mut inventory = optiplex();
-    let contents = DiskContents {
+    let mut disk = disk();
+    disk.contents = DiskContents {
+        state: ContentsState::Known,
         table: Some("mbr".into()),
         ..DiskContents::default()
-    };
-    let mut disk = Disk {
-        name: "sdb".into(),
-        by_path: None,
-        model: None,
-        serial: None,
-        wwn: None,
-        size: 1,
-        rotational: true,
-        removable: false,
-        read_only: false,
-        transport: Transport::Ata,
-        health: None,
-        in_use: false,
-        contents,
     };
     let empty = Conditions {
         disks_empty: Some(true),
@@ -142,6 +150,49 @@ fn a_full_disk_beside_the_chosen_one_is_not_empty_disks() {
         empty.hold(&inventory, &choice()),
         "the technician's stick does not count"
     );
+}
+
+#[test]
+fn a_rule_for_empty_disks_takes_no_disk_whose_contents_are_not_known_or_cannot_be_read() {
+    let empty = Conditions {
+        disks_empty: Some(true),
+        ..Conditions::default()
+    };
+    // What a node-init before this one sent of every disk that it did not understand.
+    let told = [
+        (json!({"table": null, "partitions": [], "summary": "empty"}), false),
+        (
+            json!({"state": "unknown", "table": null, "partitions": [], "summary": "unknown data"}),
+            false,
+        ),
+        (
+            json!({"state": "unreadable", "table": null, "partitions": [], "summary": "cannot be read"}),
+            false,
+        ),
+        (
+            json!({"state": "known", "table": null, "partitions": [], "summary": "empty"}),
+            false,
+        ),
+        (
+            json!({"state": "a word of a later version", "table": null, "partitions": [], "summary": "empty"}),
+            false,
+        ),
+        (
+            json!({"state": "empty", "table": "gpt", "partitions": [], "summary": "empty"}),
+            false,
+        ),
+        (
+            json!({"state": "empty", "table": null, "partitions": [], "summary": "empty"}),
+            true,
+        ),
+    ];
+    for (told, is_empty) in told {
+        let mut inventory = optiplex();
+        let mut disk = disk();
+        disk.contents = serde_json::from_value(told.clone()).unwrap();
+        inventory.disks = vec![disk];
+        assert_eq!(empty.hold(&inventory, &choice()), is_empty, "{told}");
+    }
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //! Invented machines, and what an installed one says that it offers.
 
 use provisioner_api::{
-    Check, ComputeReport, Cpu, Disk, DiskContents, FirmwareType, Hypervisor, Inventory, Kvm, Load, NetworkReport, Nic,
-    Smbios, StoragePool, Transport,
+    Check, ComputeReport, ContentsState, Cpu, Disk, DiskContents, FirmwareType, Hypervisor, Inventory, Kvm, Load,
+    NetworkReport, Nic, Smbios, StoragePool, Transport,
 };
 
 use crate::rom::{Kind, Rom};
@@ -66,6 +66,7 @@ pub fn disk(serial: &str) -> Disk {
         health: None,
         in_use: false,
         contents: DiskContents {
+            state: ContentsState::Empty,
             summary: "empty".into(),
             ..DiskContents::default()
         },

@@ -4,12 +4,15 @@
 use provisioner_api::DiskPartition;
 
 use super::Sectors;
+use super::table::{Table, Trouble, inside};
 
 /// Logical partitions followed before a chain is taken for a loop.
 const LONGEST_CHAIN: u32 = 64;
 const EXTENDED: [u8; 3] = [0x05, 0x0F, 0x85];
 /// The one entry that protects a GPT from old tools.
 const PROTECTIVE: u8 = 0xEE;
+/// Bytes of a boot record.
+const RECORD: u64 = 512;
 
 struct Entry {
     kind: u8,
@@ -17,29 +20,50 @@ struct Entry {
     size: u64,
 }
 
-/// The partitions, or `None` where there is no such table. A boot sector of a file system has the same signature:
-/// a table needs an entry that makes sense.
-pub(super) fn read(disk: &(impl Sectors + ?Sized), size: u64, sector: u64) -> Option<Vec<DiskPartition>> {
+/// The table, or `None` where there is none. A boot sector of a file system has the same signature: a table needs an
+/// entry that makes sense.
+pub(super) fn read(disk: &(impl Sectors + ?Sized), size: u64, sector: u64) -> Option<Table> {
     let entries = sector_entries(disk, 0, sector)?;
-    let inside = |entry: &Entry| entry.start.checked_add(entry.size).is_some_and(|end| end <= size);
     let sane = |entry: &Entry| entry.kind != 0 && entry.size > 0 && entry.start > 0;
     // Everything that is set must make sense: random boot code does not.
     if !entries.iter().all(|entry| entry.kind == 0 || sane(entry)) || !entries.iter().any(sane) {
         return None;
     }
-    let mut found = Vec::new();
+    let protective = entries.iter().any(|entry| entry.kind == PROTECTIVE);
+    let (mut found, mut cut) = (Vec::new(), false);
     for (number, entry) in (1..).zip(&entries) {
-        if !sane(entry) || !inside(entry) || entry.kind == PROTECTIVE {
+        if !sane(entry) || entry.kind == PROTECTIVE {
             continue;
         }
+        let end = entry.start.saturating_add(entry.size);
+        cut |= end > size;
+        let Some((start, end)) = inside(entry.start, end, size) else {
+            continue;
+        };
+        let entry = Entry {
+            start,
+            size: end - start,
+            ..*entry
+        };
         if EXTENDED.contains(&entry.kind) {
-            logical(disk, entry, size, sector, &mut found);
+            logical(disk, &entry, size, sector, &mut found);
         } else {
-            found.push(partition(number, entry));
+            found.push(partition(number, &entry));
         }
     }
     found.sort_by_key(|p| p.number);
-    Some(found)
+    let trouble = match (cut, found.is_empty() || protective) {
+        (true, _) => Some(Trouble::Cut),
+        // A table protects a GPT that is not there, or none of its partitions lies on the disk.
+        (false, true) => Some(Trouble::Damaged),
+        (false, false) => None,
+    };
+    Some(Table {
+        kind: if protective { "gpt" } else { "mbr" },
+        partitions: found,
+        trouble,
+        room: RECORD,
+    })
 }
 
 /// Each extended boot record holds one partition and a link to the next, both relative to different things: the
@@ -131,7 +155,7 @@ mod tests {
         put(&mut disk, 100, 0, 0x82, 8, 50);
         put(&mut disk, 100, 1, 0x05, 100, 100);
         put(&mut disk, 200, 0, 0x83, 8, 50);
-        let found = read(&disk[..], 1 << 20, 512).unwrap();
+        let found = read(&disk[..], 1 << 20, 512).unwrap().partitions;
         let told: Vec<_> = found
             .iter()
             .map(|p| (p.number, p.start / 512, p.kind.as_str()))
@@ -145,6 +169,24 @@ mod tests {
         put(&mut disk, 0, 0, 0x05, 100, 400);
         put(&mut disk, 100, 0, 0x83, 8, 8);
         put(&mut disk, 100, 1, 0x05, 0, 100);
-        assert_eq!(read(&disk[..], 1 << 20, 512).unwrap().len(), 1);
+        assert_eq!(read(&disk[..], 1 << 20, 512).unwrap().partitions.len(), 1);
+    }
+
+    #[test]
+    fn a_partition_that_ends_behind_the_disk_is_shown_as_far_as_the_disk_goes() {
+        let mut disk = vec![0; 1 << 20];
+        put(&mut disk, 0, 0, 0x83, 8, 1 << 20);
+        put(&mut disk, 0, 1, 0x07, 1 << 22, 8);
+        let table = read(&disk[..], 1 << 20, 512).unwrap();
+        assert_eq!((table.partitions.len(), table.trouble), (1, Some(Trouble::Cut)));
+        assert_eq!(table.partitions[0].size, (1 << 20) - 8 * 512);
+    }
+
+    #[test]
+    fn a_table_that_protects_a_gpt_which_is_gone_is_damaged_and_not_empty() {
+        let mut disk = vec![0; 1 << 20];
+        put(&mut disk, 0, 0, PROTECTIVE, 1, 2047);
+        let table = read(&disk[..], 1 << 20, 512).unwrap();
+        assert_eq!((table.kind, table.trouble), ("gpt", Some(Trouble::Damaged)));
     }
 }

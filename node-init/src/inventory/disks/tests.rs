@@ -41,7 +41,11 @@ impl Machine {
     }
 
     fn read(&self) -> Vec<Disk> {
-        read(self.0.path(), &|_| None)
+        let senses = Senses {
+            health: &|_| None,
+            ..Senses::default()
+        };
+        read(self.0.path(), &senses)
     }
 }
 

@@ -401,11 +401,7 @@ impl DiskLine {
             name: disk.name.clone(),
             what: what.join(" · "),
             serial: disk.serial.clone().unwrap_or_default(),
-            contents: if disk.contents.summary.is_empty() {
-                "empty".into()
-            } else {
-                disk.contents.summary.clone()
-            },
+            contents: crate::disks::contents_in_words(disk).into(),
             partitions: disk.contents.partitions.iter().map(partition).collect(),
             health: disk.health.as_ref().map(|h| h.summary.clone()).unwrap_or_default(),
             healthy: disk.health.as_ref().is_none_or(|h| h.passed),

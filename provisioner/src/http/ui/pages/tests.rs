@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 
 use proptest::prelude::*;
 use provisioner_api::{
-    Check, ComputeReport, Disk, DiskContents, DiskHealth, DiskPartition, FirmwareType, Hypervisor, Inventory, Kvm,
-    Load, NetworkReport, Nic, Progress, SecureBoot, Stage, StoragePool, SwitchPort, Transport,
+    Check, ComputeReport, ContentsState, Disk, DiskContents, DiskHealth, DiskPartition, FirmwareType, Hypervisor,
+    Inventory, Kvm, Load, NetworkReport, Nic, Progress, SecureBoot, Stage, StoragePool, SwitchPort, Transport,
 };
 
 use super::*;
@@ -178,6 +178,7 @@ fn detail(summary: NodeSummary, word: &str) -> NodeDetail {
         }),
         in_use: false,
         contents: DiskContents {
+            state: ContentsState::Known,
             table: Some("gpt".into()),
             partitions: vec![DiskPartition {
                 number: 1,
