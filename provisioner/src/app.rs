@@ -27,6 +27,7 @@ use crate::tls::ServerKey;
 mod boots;
 mod doctor;
 mod enrol;
+mod health;
 mod install;
 mod machine;
 mod media;
@@ -36,6 +37,7 @@ mod templates;
 mod view;
 
 pub use boots::{Fetched, keep_lessons};
+pub use health::Health;
 pub use install::Start;
 pub use machine::{Choice, Who};
 pub use operator::Command;
@@ -73,6 +75,8 @@ pub struct App {
     pub key: ServerKey,
     /// Each service as it is now; every edge keeps its own line up to date with [`App::report`].
     pub services: Mutex<Vec<ServiceStatus>>,
+    /// When the state was last looked at.
+    pub health: Health,
     /// When the server started.
     pub started: i64,
     /// Port of the API once it is bound: what the kernel chose where the configuration says 0.
@@ -164,6 +168,7 @@ impl App {
             troubles: Mutex::default(),
             key,
             services,
+            health: Health::default(),
             started: now,
             bound_api: OnceLock::new(),
             changes,
@@ -223,9 +228,14 @@ impl From<RegistryError> for AppError {
             | RegistryError::WrongLife
             | RegistryError::NotLetIn => Self::Forbidden(error.to_string()),
             RegistryError::Full => Self::Full,
-            RegistryError::Document(_) | RegistryError::Migration(_) | RegistryError::Database(_) => {
-                Self::Internal(error.into())
-            }
+            RegistryError::Document(_)
+            | RegistryError::Migration(_)
+            | RegistryError::Damaged { .. }
+            | RegistryError::Gone(_)
+            | RegistryError::Permissions(..)
+            | RegistryError::Busy
+            | RegistryError::ReadOnly
+            | RegistryError::Database(_) => Self::Internal(error.into()),
         }
     }
 }

@@ -90,6 +90,9 @@ pub struct Init {
     /// Trust this key to sign images (a minisign .pub file); may be given several times
     #[arg(long, value_name = "FILE")]
     pub trust: Vec<PathBuf>,
+    /// Make a new server's key in the place of one that is lost; every installed node then has to be rebuilt
+    #[arg(long)]
+    pub new_key: bool,
 }
 
 /// What can be asked of nodes.

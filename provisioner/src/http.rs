@@ -316,7 +316,7 @@ fn finish(routes: OpenApiRouter<Web>, web: Web) -> Router {
 
 /// The time of day, Unix milliseconds: this is the edge, where clocks are read.
 fn now() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
+    crate::clock::now()
 }
 
 /// Asks the server something that waits for its disk.

@@ -17,6 +17,8 @@ use anyhow::{Context as _, Result};
 use pxe::Mac;
 use pxe::lease::Lease;
 
+/// Name of the log in the state folder.
+pub const FILE: &str = "leases";
 /// Room that is made at a time: some 3,500 promises.
 const ROOM: u64 = 256 * 1024;
 /// Size at which the log is made anew; a pool of 1,000 addresses needs 70 KB.

@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::app::{App, Change};
-use crate::events;
 use crate::lifecycle::{Event, State};
 use crate::registry::{Entry, Node, RegistryError};
+use crate::{clock, events};
 
 /// Time between two looks. Liveness is told in tens of seconds; a look at a thousand nodes takes a millisecond.
 const PACE: Duration = Duration::from_secs(1);
@@ -28,6 +28,13 @@ const LISTENED: i64 = 24 * 3_600_000;
 /// Looks between two examinations of machines on their way: silence is told in tens of seconds.
 const EXAMINE: u32 = 5;
 
+/// Looks between two checks of the state: each writes to the disk.
+const CHECK: u32 = 30;
+
+/// Looks between two times that the write-ahead log is brought into the database: who copies the file alone lacks no
+/// more than that.
+const TIDY: u32 = 300;
+
 /// Looks at the clock until the server stops.
 pub async fn run(app: Arc<App>, stop: CancellationToken) -> Result<()> {
     let mut pace = tokio::time::interval(PACE);
@@ -38,7 +45,7 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) -> Result<()> {
             _ = pace.tick() => {}
             () = stop.cancelled() => return Ok(()),
         }
-        let now = jiff::Timestamp::now().as_millisecond();
+        let now = clock::now();
         app.presence.tick(now);
         looks = looks.wrapping_add(1);
         if looks.is_multiple_of(EXAMINE) {
@@ -46,7 +53,23 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) -> Result<()> {
         }
         let app = Arc::clone(&app);
         // What is due is written to the disk; a disk that is full gets another chance in a second.
-        tokio::task::spawn_blocking(move || look(&app, now)).await?;
+        tokio::task::spawn_blocking(move || {
+            look(&app, now);
+            keep_house(&app, looks);
+        })
+        .await?;
+    }
+}
+
+/// Checks the state, and tidies it up.
+fn keep_house(app: &App, looks: u32) {
+    if looks % CHECK == 1 {
+        app.look_at_state();
+    }
+    if looks.is_multiple_of(TIDY)
+        && let Err(error) = app.registry.tidy()
+    {
+        warn!(%error, "bringing the write-ahead log into the database");
     }
 }
 

@@ -5,18 +5,19 @@
 //! is kept in memory as well and is changed only after the database has it on the disk; a reader never waits for a
 //! writer's `fsync`. The registry knows no socket, no image and no clock.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use provisioner_api::{ComputeReport, EventEntry, Inventory, Life};
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 
 use crate::enrol::Window;
 use crate::lifecycle::Refused;
 
 mod apply;
+mod health;
 mod index;
 mod installations;
 mod join;
@@ -32,6 +33,8 @@ pub use join::NoJoin;
 pub use node::{Keys, Node, Outline, Start};
 pub use register::{Door, MAX_UNAPPROVED};
 pub use windows::Ticket;
+
+pub(crate) use health::damaged_or;
 
 use index::Index;
 use store::Document;
@@ -57,6 +60,7 @@ pub struct Registry {
     index: RwLock<Index>,
     windows: RwLock<Vec<Window>>,
     refusals: join::Refusals,
+    files: health::Files,
 }
 
 /// A line for the list of events.
@@ -119,6 +123,36 @@ pub enum RegistryError {
     /// The database was made by a newer version, or cannot be brought to this one.
     #[error("bringing the database to this version")]
     Migration(#[source] rusqlite_migration::Error),
+    /// Its file is not what `SQLite` wrote; nothing was written to it.
+    #[error(
+        "the database {} is damaged ({says}); stop the provisioner and put a backup in its place, or save what can be read: \
+         sqlite3 {} .recover | sqlite3 recovered.db (docs/admin.md, \"Back up\")",
+        .file.display(), .file.display()
+    )]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// What `SQLite` says.
+        says: String,
+    },
+    /// A file of the open database was removed or replaced.
+    #[error(
+        "{} was removed or replaced while the provisioner runs, and what is remembered now is lost at its end; stop the \
+         provisioner and put back a backup of the state folder",
+        .0.display()
+    )]
+    Gone(PathBuf),
+    /// What others may read of it could not be taken from them.
+    #[error("setting the permissions of {}", .0.display())]
+    Permissions(PathBuf, #[source] std::io::Error),
+    /// Another program holds the database.
+    #[error("another program holds the database; close it (sqlite3, a backup)")]
+    Busy,
+    /// Nothing can be written where it is.
+    #[error(
+        "the database cannot be written; look at the permissions of the state folder, and whether its disk is read-only"
+    )]
+    ReadOnly,
     /// `SQLite`'s word.
     #[error("using the database")]
     Database(#[source] rusqlite::Error),
@@ -131,7 +165,12 @@ impl From<rusqlite::Error> for RegistryError {
             let no_room = [rusqlite::ffi::SQLITE_IOERR_SHMSIZE, rusqlite::ffi::SQLITE_IOERR_WRITE];
             error.code == ErrorCode::DiskFull || no_room.contains(&error.extended_code)
         });
-        if full { Self::Full } else { Self::Database(error) }
+        match error.sqlite_error_code() {
+            _ if full => Self::Full,
+            Some(ErrorCode::ReadOnly) => Self::ReadOnly,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
+            _ => Self::Database(error),
+        }
     }
 }
 
@@ -139,6 +178,8 @@ impl Registry {
     /// Opens the database in `folder`, makes it if there is none, and brings it to this version.
     pub fn open(folder: &Path) -> Result<Self, RegistryError> {
         let file = folder.join(FILE);
+        health::sound_at_start(&file)?;
+        health::make_private(&file)?;
         let mut db = Connection::open(&file)?;
         db.busy_timeout(PATIENCE)?;
         db.pragma_update(None, "journal_mode", "wal")?;
@@ -152,6 +193,7 @@ impl Registry {
             M::up(include_str!("registry/windows.sql")),
             M::up(include_str!("registry/installations.sql")),
             M::up(include_str!("registry/joins.sql")),
+            M::up(include_str!("registry/clock.sql")),
         ]);
         migrations.to_latest(&mut db).map_err(RegistryError::Migration)?;
         let mut index = Index::default();
@@ -167,8 +209,13 @@ impl Registry {
             index: RwLock::new(index),
             windows: RwLock::default(),
             refusals: join::Refusals::default(),
+            files: health::Files::of(folder),
         };
         registry.read_windows()?;
+        // The file alone is whole from now on: who copies only that has all that there was.
+        if let Err(error) = registry.checkpoint() {
+            tracing::warn!(%error, "bringing the write-ahead log into the database");
+        }
         Ok(registry)
     }
 
@@ -239,12 +286,6 @@ impl Registry {
         Ok(())
     }
 
-    /// Whether the database is sound and can be written, for the health check.
-    pub fn check(&self) -> Result<(), RegistryError> {
-        self.db().query_row("SELECT 1", [], |_| Ok(())).optional()?;
-        Ok(())
-    }
-
     fn read<T>(&self, look: impl FnOnce(&Index) -> T) -> T {
         look(&self.index.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -275,4 +316,4 @@ fn begin(db: &mut Connection) -> Result<Transaction<'_>, RegistryError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -24,9 +24,10 @@ use crate::media::Media;
 use crate::network::Notice;
 use crate::privileges::{self, Privileges};
 use crate::registry::{Entry, Registry};
+use crate::state::{self, Claim};
 use crate::templates::{SiteTemplates, trial};
 use crate::tls::ServerKey;
-use crate::{events, http, monitor};
+use crate::{clock, events, http, monitor};
 
 mod apart;
 mod edges;
@@ -51,6 +52,9 @@ const BLOCKING_THREADS: usize = 16;
 /// How long requests under way may take after the order to stop; systemd waits 90 seconds before it kills.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a thread may take that writes when the server stops; a write takes milliseconds.
+const LAST_WRITES: Duration = Duration::from_secs(2);
+
 /// Runs the server until it is told to stop.
 pub fn run(mut config: Config) -> Result<()> {
     memory::few_heaps();
@@ -58,7 +62,11 @@ pub fn run(mut config: Config) -> Result<()> {
     many_files();
     // Whatever the server makes is its own: keys and capsules lie in its state.
     umask(Mode::from_bits_truncate(0o077));
+    no_core_files();
     make_folders(&config)?;
+    // Before anything is touched: held until the process ends.
+    let claim = Claim::take(&config.paths.state)?;
+    state::whole(&config.paths.state)?;
     let wire = Arc::new(Wire::default());
     let edges = Edges::bind(&config, &wire)?;
     give_up_privileges(&config)?;
@@ -72,12 +80,23 @@ pub fn run(mut config: Config) -> Result<()> {
         .build()
         .context("starting the runtime")?;
     let ended = runtime.block_on(serve(&app, edges, notices));
+    // What is being written gets to its end. An import that still runs is cut short: an unfinished one is removed at the
+    // next start.
+    runtime.shutdown_timeout(LAST_WRITES);
+    put_away(&app);
+    drop(claim);
+    ended
+}
+
+/// Leaves the state on the disk so that the database file alone is whole.
+fn put_away(app: &App) {
     if let Err(error) = app.keep_lessons(now()) {
         warn!(%error, "saving what was learnt about loaders");
     }
-    // An import that still runs is cut short: an unfinished one is removed at the next start.
-    runtime.shutdown_timeout(Duration::ZERO);
-    ended
+    match app.registry.checkpoint() {
+        Ok(()) => info!("state put away"),
+        Err(error) => warn!(%error, "bringing the write-ahead log into the database; it is read at the next start"),
+    }
 }
 
 /// Raises the limit of open files as far as it goes without privileges: a shell's usual 1,024 are two connections for
@@ -88,6 +107,13 @@ pub(crate) fn many_files() {
     {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
     }
+}
+
+/// A crash must not leave a copy of the keys on the disk, or hand it to a crash reporter.
+fn no_core_files() {
+    // Both can only lower what there is. The first does not count where the kernel gives cores to a program.
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    let _ = nix::sys::prctl::set_dumpable(false);
 }
 
 fn make_folders(config: &Config) -> Result<()> {
@@ -221,7 +247,7 @@ fn remove_socket(app: &App) {
     let _ = std::fs::remove_file(app.config.paths.control_socket());
 }
 
-/// The present, Unix milliseconds: this is an edge, where clocks are read.
+/// The present, Unix milliseconds by the server's clock: this is an edge, where clocks are read.
 pub(crate) fn now() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
+    clock::now()
 }

@@ -4,9 +4,9 @@
 //! There is no authority here: nodes trust the pin of one key, and the server knows a node by the key of the
 //! certificate that it shows. Names and dates in certificates mean nothing, since clocks are wrong before they are set.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,7 +22,8 @@ use callers::AnyCaller;
 
 /// Folder of key and certificate in the state folder.
 pub const FOLDER: &str = "tls";
-const KEY: &str = "server.key";
+/// Name of the key in that folder.
+pub const KEY: &str = "server.key";
 const CERTIFICATE: &str = "server.crt";
 
 /// The server's key and certificate.
@@ -50,6 +51,7 @@ impl ServerKey {
             .try_exists()
             .with_context(|| format!("looking for {}", path.display()))?
         {
+            nobody_elses(&path)?;
             let text =
                 fs::read_to_string(&path).with_context(|| format!("reading the server's key {}", path.display()))?;
             KeyPair::from_pem(&text).with_context(|| format!("decoding the server's key {}", path.display()))?
@@ -84,8 +86,20 @@ impl ServerKey {
     }
 }
 
+/// Refuses a key that others may read, as ssh does: a copy of it answers as this server.
+fn nobody_elses(path: &Path) -> Result<()> {
+    let about = fs::metadata(path).with_context(|| format!("looking at {}", path.display()))?;
+    anyhow::ensure!(
+        about.permissions().mode() & 0o077 == 0,
+        "others may read the server's key {}: chmod 600 {} if nobody has; whoever has it can answer as this server",
+        path.display(),
+        path.display()
+    );
+    Ok(())
+}
+
 fn make(folder: &Path) -> Result<KeyPair> {
-    fs::create_dir_all(folder)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
     let path = folder.join(KEY);
     // Under another name first: a key that was cut short by a full disk would be taken for the server's for ever.

@@ -12,7 +12,7 @@ use crate::doctor::server::{self, Facts};
 use crate::doctor::{self, Case, look};
 use crate::journal::{Attempt, Card, Seen};
 use crate::network::{Company, SegmentNow};
-use crate::packages;
+use crate::{packages, state};
 
 impl App {
     /// Everything that does not work: the server first, then machines, the last seen first.
@@ -167,6 +167,7 @@ impl App {
                 look::changed(&self.config, &here)
             },
             room: look::room(&self.config.paths.state),
+            exposed: state::readable_by_others(&self.config.paths.state),
             // An image that is there and whole proves that its key is trusted.
             trusts: true,
             built: look::built(now),

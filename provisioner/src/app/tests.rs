@@ -28,7 +28,7 @@ const START: i64 = 1_800_000_000_000;
 pub(crate) struct Lab {
     pub(crate) app: Arc<App>,
     config: String,
-    folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 fn app(config: &str, folder: &Path, now: i64) -> Arc<App> {

@@ -10,6 +10,7 @@ use super::server::{Facts, Port};
 use crate::config::{Config, DhcpMode};
 use crate::network::{Interface, SegmentNow, interfaces};
 use crate::serve::{holder, holder_at};
+use crate::state;
 
 /// Where administrators' programs lie, for a shell that does not look there.
 const PATH: &str = "/usr/sbin:/sbin:/usr/bin:/bin";
@@ -35,6 +36,8 @@ pub fn look(config: &Config, running: bool, now: i64) -> Facts {
         closed: closed(&wanted),
         no_interface,
         room: room(&config.paths.state),
+        state: (!running).then(|| state::trouble(&config.paths.state)).flatten(),
+        exposed: state::readable_by_others(&config.paths.state),
         trusts: trusts(&config.paths.trusted_keys()),
         built: built(now),
         now,

@@ -2,7 +2,7 @@
 //! What is wrong with the server itself: from facts that [`super::look`] has gathered to sentences. Pure.
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use provisioner_api::Finding;
 
@@ -12,7 +12,7 @@ use super::installers::{self, Installers};
 /// Bytes below which an import fails: an image of a gigabyte and some room for the database.
 const LITTLE: u64 = 2_000_000_000;
 /// Bytes below which leases and states cannot be kept any more.
-const NONE: u64 = 50_000_000;
+pub const NONE: u64 = 50_000_000;
 /// Days after which a RAM environment has missed more than one round of security updates.
 const STALE: i64 = 180;
 /// Milliseconds of a day.
@@ -35,6 +35,10 @@ pub struct Facts {
     pub no_interface: Option<String>,
     /// Bytes free where the state is, and where that is.
     pub room: Option<(u64, PathBuf)>,
+    /// Why the server cannot start on its state; `None` where it can, or runs.
+    pub state: Option<String>,
+    /// Files of the state that others may read.
+    pub exposed: Vec<PathBuf>,
     /// Whether any key is trusted to sign images.
     pub trusts: bool,
     /// When this program was built, Unix milliseconds: the clock cannot be earlier.
@@ -76,6 +80,8 @@ pub fn examine(facts: &Facts) -> Vec<Finding> {
         ));
         findings.extend(facts.ports.iter().filter_map(taken));
     }
+    findings.extend(facts.state.as_deref().map(state));
+    findings.extend(facts.exposed.iter().map(|path| exposed(path)));
     if let Some(why) = &facts.no_interface {
         let (says, action) = why.split_once("; ").unwrap_or((why, "give it a fixed address"));
         findings.push(finding("no-interface", says, action));
@@ -126,6 +132,25 @@ fn clock(facts: &Facts, findings: &mut Vec<Finding>) {
             "set it: timedatectl set-ntp true, or date -s; then look at its battery",
         ));
     }
+}
+
+fn state(why: &str) -> Finding {
+    let (says, action) = why
+        .split_once(". ")
+        .or_else(|| why.split_once("; "))
+        .unwrap_or((why, "see docs/admin.md"));
+    finding("state", says, action)
+}
+
+fn exposed(path: &Path) -> Finding {
+    finding(
+        "files-exposed",
+        format!(
+            "others may read {}: keys of the server or of nodes are in it",
+            path.display()
+        ),
+        format!("take that from them: chmod 600 {}", path.display()),
+    )
 }
 
 fn room(facts: &Facts, findings: &mut Vec<Finding>) {
@@ -281,6 +306,20 @@ mod tests {
                     ..well()
                 },
                 "disk-low",
+            ),
+            (
+                Facts {
+                    state: Some("the database is damaged (x); put a backup in its place".into()),
+                    ..well()
+                },
+                "state",
+            ),
+            (
+                Facts {
+                    exposed: vec!["/var/lib/gleaner/tls/server.key".into()],
+                    ..well()
+                },
+                "files-exposed",
             ),
             (
                 Facts {

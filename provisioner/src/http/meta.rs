@@ -1,18 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What anybody may ask of the server itself: whether it lives, its figures, its API.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::Web;
 use super::openapi;
 
-/// Whether the server answers.
+/// How long a caller waits for a look at the state; a disk that takes longer is told of by the next.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Whether the server can do its work: its services listen, its state can be read and written.
 #[utoipa::path(get, path = "/healthz", tag = "about",
-    responses((status = 200, description = "It does", body = String, content_type = "text/plain")))]
-pub(super) async fn healthz() -> &'static str {
-    "ok\n"
+    responses(
+        (status = 200, description = "It can", body = String, content_type = "text/plain"),
+        (status = 503, description = "It cannot; a line for each reason", body = String, content_type = "text/plain")
+    ))]
+pub(super) async fn healthz(State(web): State<Web>) -> Response {
+    let app = Arc::clone(&web.app);
+    let look = tokio::task::spawn_blocking(move || app.look_at_state());
+    let looked = tokio::time::timeout(PATIENCE, look).await;
+    let mut troubles = web.app.troubles_now();
+    if !matches!(looked, Ok(Ok(()))) {
+        troubles.push("database: its disk does not answer".into());
+    }
+    if troubles.is_empty() {
+        "ok\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, troubles.join("\n") + "\n").into_response()
+    }
 }
 
 /// Figures in Prometheus' text format.

@@ -93,6 +93,92 @@ impl Lab {
     }
 }
 
+/// Enrols a machine, for tests of others.
+pub(crate) fn enrol(registry: &Registry) -> Arc<Node> {
+    let register = Register {
+        boot_id: "a".into(),
+        life: Life::Ram,
+        version: "0".into(),
+        inventory: Inventory::default(),
+        join: None,
+    };
+    registry
+        .register("key", &register, &|number| format!("node-{number}"), Door::Open, 1)
+        .unwrap()
+}
+
+/// Bytes of the files of the database in a folder: it and its log.
+fn sizes(folder: &std::path::Path) -> (u64, u64) {
+    let size = |name: &str| std::fs::metadata(folder.join(name)).map_or(0, |about| about.len());
+    (size(FILE), size("gleaner.db-wal"))
+}
+
+#[test]
+fn who_copies_the_one_file_after_a_stop_has_everything() {
+    let lab = Lab::new();
+    let node = enrol(&lab.registry);
+    assert!(sizes(lab.folder.path()).1 > 0, "it is in the log only");
+    lab.registry.checkpoint().unwrap();
+    assert_eq!(sizes(lab.folder.path()).1, 0);
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::copy(lab.folder.path().join(FILE), copy.path().join(FILE)).unwrap();
+    let restored = Registry::open(copy.path()).unwrap();
+    assert_eq!(
+        restored.find(&node.id).map(|node| node.name.clone()),
+        Some(node.name.clone())
+    );
+}
+
+#[test]
+fn a_new_database_is_in_its_file_from_the_start() {
+    let lab = Lab::new();
+    let (file, log) = sizes(lab.folder.path());
+    assert!(file > 4096 && log == 0, "{file} {log}");
+}
+
+#[test]
+fn a_damaged_database_is_refused_at_the_start_and_nothing_is_written_to_it() {
+    type Damage = fn(&mut Vec<u8>);
+    let damages: [(&str, Damage); 4] = [
+        ("the header", |file| file[..16].fill(b'x')),
+        ("a page", |file| file[2 * 4096..3 * 4096].fill(0xa5)),
+        ("the root of the schema", |file| file[100..600].fill(0xff)),
+        ("its end", |file| file.truncate(3 * 4096 + 17)),
+    ];
+    for (what, damage) in damages {
+        let lab = Lab::new();
+        enrol(&lab.registry);
+        lab.registry.checkpoint().unwrap();
+        let mut file = std::fs::read(lab.folder.path().join(FILE)).unwrap();
+        damage(&mut file);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        std::fs::write(&path, &file).unwrap();
+        let says = Registry::open(folder.path()).unwrap_err().to_string();
+        assert!(
+            says.contains("is damaged") && says.contains(".recover") && says.contains("backup"),
+            "{what}: {says}"
+        );
+        assert!(std::fs::read(&path).unwrap() == file, "{what} is as it was");
+    }
+}
+
+#[test]
+fn nobody_else_reads_the_database_and_its_logs() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    // What an older version has left.
+    drop(Registry::open(folder.path()).unwrap());
+    let wide = std::fs::Permissions::from_mode(0o644);
+    std::fs::set_permissions(folder.path().join(FILE), wide).unwrap();
+    let _registry = Registry::open(folder.path()).unwrap();
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{}", entry.path().display());
+    }
+}
+
 fn plan() -> Plan {
     let disk = DiskRef {
         wwn: None,

@@ -21,14 +21,11 @@ use super::wire::Wire;
 use crate::config::{Config, DhcpMode, Ports};
 use crate::doctor::look;
 use crate::network::{Files, Sightings, interfaces};
-use crate::{dhcp, dns, http, ntp, tftp};
+use crate::{dhcp, dns, http, leases, ntp, tftp};
 
 /// Connections that the kernel keeps until they are accepted: a lab of a thousand machines that is switched on at
 /// once fits.
 const BACKLOG: i32 = 1024;
-
-/// File of DHCP leases in the state folder.
-const LEASES: &str = "leases";
 
 /// Permissions of the control socket: root and the server's group may steer.
 const CONTROL_MODE: u32 = 0o660;
@@ -198,7 +195,7 @@ fn bind_dhcp(
         port: config.ports.dhcp,
         pxe_port: config.ports.pxe,
         http_port: config.ports.http,
-        leases: config.paths.state.join(LEASES),
+        leases: config.paths.state.join(leases::FILE),
     };
     dhcp::bind(&settings, files.clone(), sightings.clone()).map(Some)
 }

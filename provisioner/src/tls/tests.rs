@@ -145,3 +145,19 @@ fn a_server_with_another_key_is_not_trusted() {
     let server = ServerKey::open_or_make(state.path()).unwrap();
     assert!(handshake(&server, client(&"0".repeat(64)).with_no_client_auth()).is_err());
 }
+
+#[test]
+fn a_key_that_others_may_read_is_refused_with_what_to_do() {
+    let state = tempfile::tempdir().unwrap();
+    ServerKey::open_or_make(state.path()).unwrap();
+    let key = state.path().join(FOLDER).join(KEY);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&key), mode(&state.path().join(FOLDER))), (0o600, 0o700));
+    for wide in [0o640, 0o604, 0o660] {
+        fs::set_permissions(&key, fs::Permissions::from_mode(wide)).unwrap();
+        let says = ServerKey::open_or_make(state.path()).unwrap_err().to_string();
+        assert!(says.contains("chmod 600"), "{wide:o}: {says}");
+    }
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    ServerKey::open_or_make(state.path()).unwrap();
+}

@@ -182,6 +182,42 @@ async fn paths_that_climb_out_find_nothing() {
 }
 
 #[tokio::test]
+async fn health_is_what_the_state_and_the_services_are() {
+    let lab = Lab::start().await;
+    let answer = lab.plain("GET", "/healthz").await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "ok\n"));
+    lab.app.report(ServiceStatus {
+        name: "dhcp".into(),
+        detail: "eth1 is gone".into(),
+        ok: false,
+    });
+    let answer = lab.plain("GET", "/healthz").await;
+    assert_eq!((answer.status, answer.text().as_str()), (503, "dhcp: eth1 is gone\n"));
+    let service = |name: &str, ok| ServiceStatus {
+        name: name.into(),
+        detail: String::new(),
+        ok,
+    };
+    lab.app.report(service("dhcp", true));
+    // Installers fetch by themselves without it.
+    lab.app.report(service(crate::packages::SERVICE, false));
+    assert_eq!(lab.plain("GET", "/healthz").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_state_that_cannot_be_written_is_told_by_health_status_and_doctor() {
+    let lab = Lab::start().await;
+    lab.app.registry.write_nothing_more();
+    let answer = lab.plain("GET", "/healthz").await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.text().contains("cannot be written"), "{}", answer.text());
+    for path in ["/api/v1/status", "/api/v1/doctor"] {
+        let told = lab.operator("GET", path, None).await.text();
+        assert!(told.contains("cannot be written"), "{path}: {told}");
+    }
+}
+
+#[tokio::test]
 async fn figures_do_not_grow_with_what_strangers_ask() {
     let lab = Lab::start().await;
     lab.plain("GET", "/healthz").await;
