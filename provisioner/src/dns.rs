@@ -5,9 +5,11 @@
 //! are answered: nobody's flood is made larger here (RFC 5358).
 
 mod answer;
+mod chain;
 mod elsewhere;
 mod question;
 mod tcp;
+mod under_way;
 mod zone;
 
 use std::io;
@@ -16,6 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use hickory_resolver::proto::rr::Name;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinSet;
 use tracing::debug;
@@ -23,7 +26,7 @@ use tracing::debug;
 use self::answer::{Answerer, Said};
 use self::elsewhere::Elsewhere;
 pub(crate) use self::elsewhere::of_this_machine;
-use self::question::Over;
+use self::question::{Over, Question};
 pub use self::zone::Host;
 use crate::network::{Interface, Notice, Sightings};
 use crate::serve::holder_at;
@@ -131,8 +134,14 @@ impl Desk {
         match self.answerer.answer(packet, over, from, server, Instant::now()) {
             Said::Nothing => None,
             Said::Now(answer) => Some(answer),
-            Said::Elsewhere(question) => Some(self.elsewhere.ask(&question, from).await),
+            Said::Elsewhere(question) => Some(self.ask_elsewhere(&question, from, server).await),
         }
+    }
+
+    /// What other servers say to a question from `from`, which reached our address `server`.
+    async fn ask_elsewhere(&self, question: &Question, from: Ipv4Addr, server: Ipv4Addr) -> Vec<u8> {
+        let ours = |name: &Name| self.answerer.is_ours(name, server, Instant::now());
+        self.elsewhere.ask(question, from, ours).await
     }
 }
 
@@ -221,7 +230,9 @@ async fn packets(socket: UdpSocket, server: Ipv4Addr, desk: Arc<Desk>) {
             // How many of these there are at a time is limited there.
             Said::Elsewhere(question) => {
                 let (socket, desk) = (Arc::clone(&socket), Arc::clone(&desk));
-                waiting.spawn(async move { send(&socket, &desk.elsewhere.ask(&question, from).await, peer).await });
+                waiting.spawn(
+                    async move { send(&socket, &desk.ask_elsewhere(&question, from, server).await, peer).await },
+                );
             }
         }
     }

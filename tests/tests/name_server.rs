@@ -125,6 +125,108 @@ fn other_names_are_asked_for_elsewhere_and_never_in_a_circle() {
         .unwrap();
 }
 
+/// A name server that wishes ill: it says nothing about names that begin with `slow`, and to all else adds addresses of
+/// names that nobody asked for. It answers until its socket is closed.
+fn hostile_name_server(wire: &Wire) -> UdpSocket {
+    let socket = wire.run(|| Ok(UdpSocket::bind((wire.address(), 53))?)).unwrap();
+    let server = socket.try_clone().unwrap();
+    std::thread::spawn(move || {
+        let mut packet = [0; 512];
+        while let Ok((length, from)) = server.recv_from(&mut packet) {
+            if let Some(answer) = hostile_answer(&packet[..length]) {
+                let _ = server.send_to(&answer, from);
+            }
+        }
+    });
+    socket
+}
+
+/// The name that is asked for has 192.0.2.80; so have, says this server, two others.
+fn hostile_answer(question: &[u8]) -> Option<Vec<u8>> {
+    const HEADER: usize = 12;
+    let name = question.get(HEADER..)?;
+    if name.get(1..5)? == b"slow" {
+        return None;
+    }
+    let end = HEADER + name.iter().position(|byte| *byte == 0)? + 5;
+    let wire_name = |name: &str| {
+        let labels = name.split('.').flat_map(|label| {
+            let length = u8::try_from(label.len()).unwrap_or(0);
+            std::iter::once(length).chain(label.bytes())
+        });
+        labels.chain([0]).collect::<Vec<u8>>()
+    };
+    let address = |owner: &[u8], address: [u8; 4]| [owner, &[0, 1, 0, 1, 0, 0, 0, 60, 0, 4], &address].concat();
+    let mut answer = question.get(..end)?.to_vec();
+    // An answer, recursion available; one question, three answers, nothing else.
+    answer[2..HEADER].copy_from_slice(&[0x81, 0x80, 0, 1, 0, 3, 0, 0, 0, 0]);
+    answer.extend(address(&[0xc0, 12], [192, 0, 2, 80]));
+    answer.extend(address(&wire_name("controller.gleaner.internal"), [192, 0, 2, 66]));
+    answer.extend(address(&wire_name("bank.example.com"), [192, 0, 2, 66]));
+    Some(answer)
+}
+
+#[test]
+fn a_hostile_name_server_says_nothing_of_names_that_were_not_asked_for() {
+    let mut yard = yard("").unwrap();
+    let router = yard.lab.wire().unwrap();
+    let client = yard.lab.wire().unwrap();
+    let sections = format!("{ALONE}\n[dns]\nforward = [\"{}\"]\n", router.address());
+    yard.server().configure(&sections).unwrap();
+    let _hostile = hostile_name_server(&router);
+    yard.lab.start_server().unwrap();
+    client
+        .run(|| {
+            let heard = here("www.example.org")?;
+            ensure!(heard.answers == ["192.0.2.80"], "{}", heard.text);
+            ensure!(!heard.text.contains("192.0.2.66"), "{}", heard.text);
+            ensure!(here("controller.gleaner.internal")?.answers == [SERVER], "our own");
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn slow_names_of_elsewhere_take_names_from_nobody() {
+    /// More than the server keeps under way for all together.
+    const SLOW: u16 = 600;
+    let mut yard = yard("").unwrap();
+    let router = yard.lab.wire().unwrap();
+    let greedy = yard.lab.wire().unwrap();
+    let client = yard.lab.wire().unwrap();
+    let sections = format!("{ALONE}\n[dns]\nforward = [\"{}\"]\n", router.address());
+    yard.server().configure(&sections).unwrap();
+    let _hostile = hostile_name_server(&router);
+    yard.lab.start_server().unwrap();
+    // Twenty addresses, so that no limit for one of them is all that helps.
+    let addresses: Vec<String> = (200..220).map(|last| format!("10.77.0.{last}")).collect();
+    for address in &addresses {
+        greedy.space().ip(&format!("addr add {address}/24 dev wire")).unwrap();
+    }
+    greedy
+        .run(|| {
+            for number in 0..SLOW {
+                let address = &addresses[usize::from(number) % addresses.len()];
+                let socket = UdpSocket::bind((address.as_str(), 0))?;
+                let [high, low] = number.to_be_bytes();
+                let mut question = vec![high, low, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 9];
+                question.extend(format!("slow-{number:04}").bytes());
+                question.extend([3, b'o', b'r', b'g', 0, 0, 1, 0, 1]);
+                socket.send_to(&question, (SERVER, 53))?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    client
+        .run(|| {
+            let heard = here("www.example.org")?;
+            ensure!(heard.answers == ["192.0.2.80"], "{}", heard.text);
+            ensure!(here("controller.gleaner.internal")?.answers == [SERVER], "our own");
+            Ok(())
+        })
+        .unwrap();
+}
+
 #[test]
 fn strangers_are_refused() {
     let mut yard = yard(ALONE).unwrap();

@@ -83,7 +83,7 @@ impl Answerer {
             Ok(asked) => asked,
             Err(code) => return Said::Now(question.error(code)),
         };
-        let plain = name.to_ascii().trim_end_matches('.').to_ascii_lowercase();
+        let plain = plain(name);
         let table = self.table(now);
         let zone = Zone {
             domain: &self.settings.domain,
@@ -97,6 +97,17 @@ impl Answerer {
             _ if matches!(kind, RecordType::AXFR | RecordType::IXFR) => refuse(&question),
             meaning => Said::Now(self.say(&question, name, kind, &meaning)),
         }
+    }
+
+    /// Whether nobody else may say what this name has; `server` is our address where that is asked.
+    pub(super) fn is_ours(&self, name: &Name, server: Ipv4Addr, now: Instant) -> bool {
+        let table = self.table(now);
+        let zone = Zone {
+            domain: &self.settings.domain,
+            server,
+            table: &table,
+        };
+        zone.meaning(&plain(name)) != Meaning::Elsewhere
     }
 
     /// Whether somebody there is answered: machines of networks that are served, nodes wherever they are, this machine.
@@ -183,6 +194,11 @@ impl Answerer {
         let authority = SOA::new(server, person, 1, REFRESH, RETRY, EXPIRE, TTL);
         Some(Record::from_rdata(domain, TTL, RData::SOA(authority)))
     }
+}
+
+/// A name as the zone knows it: lower case, no dot at the end.
+fn plain(name: &Name) -> String {
+    name.to_ascii().trim_end_matches('.').to_ascii_lowercase()
 }
 
 fn refuse(question: &Question) -> Said {

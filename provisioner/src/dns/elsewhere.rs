@@ -10,12 +10,13 @@ use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig, R
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
-use hickory_resolver::proto::rr::{Record, RecordType};
+use hickory_resolver::proto::rr::{Name, Record, RecordType};
 use hickory_resolver::system_conf::parse_resolv_conf;
-use tokio::sync::Semaphore;
 use tracing::warn;
 
+use super::chain;
 use super::question::Question;
+use super::under_way::UnderWay;
 
 /// Where this machine keeps whom it asks.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -25,8 +26,6 @@ const PACE: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(3);
 /// The same for one try of several.
 const TRY: Duration = Duration::from_millis(1400);
-/// Questions under way to other servers. A busy room has a few; without a limit a dead server would hold any number.
-const UNDER_WAY: usize = 128;
 /// Answers of other servers that are kept.
 const KEPT: u64 = 512;
 
@@ -37,7 +36,7 @@ pub(super) struct Elsewhere {
     /// Our own addresses.
     ours: Vec<Ipv4Addr>,
     now: RwLock<Upstream>,
-    under_way: Semaphore,
+    under_way: Arc<UnderWay>,
 }
 
 #[derive(Clone, Default)]
@@ -56,7 +55,7 @@ impl Elsewhere {
             named,
             ours,
             now: RwLock::default(),
-            under_way: Semaphore::new(UNDER_WAY),
+            under_way: Arc::default(),
         };
         elsewhere.look();
         elsewhere
@@ -95,8 +94,8 @@ impl Elsewhere {
         self.now.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Asks there on behalf of `from`, and says what was heard.
-    pub(super) async fn ask(&self, question: &Question, from: Ipv4Addr) -> Vec<u8> {
+    /// Asks there on behalf of `from`, and says what was heard of anything but names that are `ours`.
+    pub(super) async fn ask(&self, question: &Question, from: Ipv4Addr, ours: impl Fn(&Name) -> bool) -> Vec<u8> {
         let upstream = self.upstream();
         let (Some(resolver), false) = (&upstream.resolver, self.would_loop(&upstream.servers, from)) else {
             return question.error(ResponseCode::Refused);
@@ -108,24 +107,33 @@ impl Elsewhere {
         if matches!(kind, RecordType::AXFR | RecordType::IXFR | RecordType::ANY) {
             return question.error(ResponseCode::Refused);
         }
-        let Ok(_under_way) = self.under_way.try_acquire() else {
+        let Some(turn) = self.under_way.begin(from) else {
             metrics::counter!("gleaner_dns_crowded_total").increment(1);
             return question.error(ResponseCode::ServFail);
         };
         metrics::counter!("gleaner_dns_forwarded_total").increment(1);
-        let Ok(found) = tokio::time::timeout(PATIENCE, resolver.lookup(name.clone(), kind)).await else {
+        let found = tokio::select! {
+            found = tokio::time::timeout(PATIENCE, resolver.lookup(name.clone(), kind)) => found,
+            () = turn.given_up() => {
+                metrics::counter!("gleaner_dns_crowded_total").increment(1);
+                return question.error(ResponseCode::ServFail);
+            }
+        };
+        let Ok(found) = found else {
             return question.error(ResponseCode::ServFail);
         };
         match found {
             Ok(found) => {
                 let mut reply = question.reply(ResponseCode::NoError);
-                reply.answers = found.answers().to_vec();
+                reply.answers = chain::of_question(name, kind, found.answers(), ours);
                 question.encode(&reply)
             }
             Err(NetError::Dns(DnsError::NoRecordsFound(none))) => {
                 let mut reply = question.reply(none.response_code);
                 let soa = none.soa.map(|soa| Record::into_record_of_rdata(*soa));
-                reply.authorities.extend(soa);
+                reply
+                    .authorities
+                    .extend(soa.filter(|soa| chain::speaks_for(&soa.name, name, ours)));
                 question.encode(&reply)
             }
             Err(error) => {
