@@ -25,6 +25,7 @@ use crate::templates::SiteTemplates;
 use crate::tls::ServerKey;
 
 mod boots;
+mod callers;
 mod doctor;
 mod enrol;
 mod health;

@@ -56,6 +56,8 @@ pub struct Config {
     pub ntp: bool,
     /// What strangers may use up.
     pub limits: Limits,
+    /// The page and the operator API.
+    pub http: Http,
     /// Nodes.
     pub nodes: Nodes,
     /// Kernel arguments of the RAM environment, besides those that node-init needs.
@@ -183,6 +185,13 @@ pub struct Share {
     pub total: usize,
     /// One address.
     pub per_address: usize,
+}
+
+/// The page and the operator API.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Http {
+    /// Names and addresses under which people reach the controller besides its own; lower case.
+    pub names: Vec<String>,
 }
 
 /// How nodes are named and watched.

@@ -27,6 +27,7 @@ use self::answer::{Answerer, Said};
 use self::elsewhere::Elsewhere;
 pub(crate) use self::elsewhere::of_this_machine;
 use self::question::{Over, Question};
+pub(crate) use self::zone::CONTROLLER;
 pub use self::zone::Host;
 use crate::network::{Interface, Notice, Sightings};
 use crate::serve::holder_at;

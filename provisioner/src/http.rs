@@ -18,6 +18,7 @@ mod extract;
 mod files;
 pub mod gate;
 mod grub;
+mod host;
 mod images;
 mod install;
 pub mod listener;
@@ -114,13 +115,14 @@ pub async fn run(app: Arc<App>, sockets: Sockets, stop: CancellationToken) -> an
     // What is spoken inside is for the listener to say.
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     let limits = Limits::from(app.config.limits.http);
-    let serve = |listener, router| listener::serve(listener, router, Gate::new(limits), stop.clone());
+    let gate = || Gate::new(limits, app.clone());
+    let serve = |listener, router| listener::serve(listener, router, gate(), stop.clone());
     let boots = Boots::start()?;
     tokio::join!(
-        boots.run(http.into_std()?, plain(web.clone()), Gate::new(limits), stop.clone()),
+        boots.run(http.into_std()?, plain(web.clone()), gate(), stop.clone()),
         serve(Listener::Tls(api, Arc::new(tls)), tls_router(web.clone())),
         serve(Listener::Control(control), self::control(web)),
-        hub.run(app, now, stop.clone()),
+        hub.run(app.clone(), now, stop.clone()),
     );
     Ok(())
 }
@@ -166,11 +168,14 @@ impl Drop for Boots {
 
 /// The routes of plain HTTP.
 pub fn plain(web: Web) -> Router {
+    let for_people = page_routes()
+        .merge(about_routes())
+        .layer(middleware::from_fn_with_state(web.clone(), host::need_own_name));
     finish(
         boot_routes()
             .merge(file_routes())
-            .merge(page_routes())
-            .merge(about_routes()),
+            .merge(for_people)
+            .merge(health_routes()),
         web,
     )
 }
@@ -178,12 +183,16 @@ pub fn plain(web: Web) -> Router {
 /// The routes of the TLS listener.
 pub fn tls_router(web: Web) -> Router {
     let guarded = operator_routes().layer(middleware::from_fn_with_state(web.clone(), operator::need_token));
-    finish(node_routes().merge(guarded).merge(about_routes()), web)
+    let for_people = guarded
+        .merge(about_routes())
+        .layer(middleware::from_fn_with_state(web.clone(), host::need_own_name));
+    finish(node_routes().merge(for_people).merge(health_routes()), web)
 }
 
 /// The routes of the control socket.
 pub fn control(web: Web) -> Router {
-    finish(operator_routes().merge(control_routes()).merge(about_routes()), web)
+    let about = about_routes().merge(health_routes());
+    finish(operator_routes().merge(control_routes()).merge(about), web)
 }
 
 /// What machines fetch before anything runs on them.
@@ -288,9 +297,13 @@ fn control_routes() -> OpenApiRouter<Web> {
 /// What anybody may ask of the server itself.
 fn about_routes() -> OpenApiRouter<Web> {
     OpenApiRouter::default()
-        .routes(routes!(meta::healthz))
         .routes(routes!(meta::metrics))
         .routes(routes!(meta::openapi))
+}
+
+/// Whether the server works: whoever watches it may call it what they like.
+fn health_routes() -> OpenApiRouter<Web> {
+    OpenApiRouter::default().routes(routes!(meta::healthz))
 }
 
 /// All routes together, for their description.
@@ -302,6 +315,7 @@ fn all_routes() -> OpenApiRouter<Web> {
         .merge(operator_routes())
         .merge(control_routes())
         .merge(about_routes())
+        .merge(health_routes())
 }
 
 /// What holds for every listener.

@@ -6,12 +6,13 @@
 //! watches, nothing is read and nothing is rendered.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use provisioner_api::{NodeSummary, StatusReport};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
+use tokio::sync::broadcast;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -22,9 +23,12 @@ use crate::app::{App, Change};
 pub const PACE: Duration = Duration::from_millis(250);
 /// Updates that a watcher may be behind (four seconds) before it is told to look at everything again.
 const BEHIND: usize = 16;
-/// Streams at once, page and programs together. A lab has a handful; each holds a connection and some 20 KB. More
-/// than one address may connect, so that no single machine takes the page from all others.
-const STREAMS: usize = 256;
+/// Streams of operators at once. A lab has a handful; each holds a connection and some 20 KB.
+const OPERATOR_STREAMS: usize = 64;
+/// Streams of the page at once: anybody may have one, so they are counted apart from those of operators.
+const PAGE_STREAMS: usize = 256;
+/// Streams of the page that go to one address, so that no single machine takes the page from all others.
+const PAGE_STREAMS_PER_ADDRESS: usize = 16;
 
 /// A picture of what changed.
 #[derive(Debug)]
@@ -57,15 +61,77 @@ pub struct Changed {
 pub struct Hub {
     version: AtomicU64,
     updates: broadcast::Sender<Arc<Update>>,
-    places: Arc<Semaphore>,
+    open: Arc<Mutex<Open>>,
     pace: Duration,
 }
+
+/// Who watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Watcher {
+    /// An operator's program.
+    Operator,
+    /// Somebody with the page open, at this address where it is not this machine's own.
+    Page(Option<IpAddr>),
+}
+
+/// The streams that are open, by who has them.
+type Open = HashMap<Watcher, usize>;
 
 /// One watcher's ear, and its place among all.
 #[derive(Debug)]
 pub struct Watch {
     updates: broadcast::Receiver<Arc<Update>>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
+}
+
+/// The right to one stream; given back when dropped.
+#[derive(Debug)]
+struct Place {
+    open: Arc<Mutex<Open>>,
+    watcher: Watcher,
+}
+
+impl Place {
+    fn take(open: &Arc<Mutex<Open>>, watcher: Watcher) -> Option<Self> {
+        let mut counts = open.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_operator = watcher == Watcher::Operator;
+        let own = counts.get(&watcher).copied().unwrap_or(0);
+        let of_this_kind = count(&counts, is_operator);
+        let (all, each) = match watcher {
+            Watcher::Operator => (OPERATOR_STREAMS, OPERATOR_STREAMS),
+            Watcher::Page(None) => (PAGE_STREAMS, PAGE_STREAMS),
+            Watcher::Page(Some(_)) => (PAGE_STREAMS, PAGE_STREAMS_PER_ADDRESS),
+        };
+        if of_this_kind >= all || own >= each {
+            return None;
+        }
+        counts.insert(watcher, own + 1);
+        Some(Self {
+            open: Arc::clone(open),
+            watcher,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.watcher) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.watcher);
+            }
+        }
+    }
+}
+
+/// Streams of operators, or of the page.
+fn count(open: &Open, of_operators: bool) -> usize {
+    let of_kind = |watcher: &Watcher| (*watcher == Watcher::Operator) == of_operators;
+    open.iter()
+        .filter(|(watcher, _)| of_kind(watcher))
+        .map(|(_, count)| count)
+        .sum()
 }
 
 /// What a watcher hears.
@@ -87,7 +153,7 @@ impl Hub {
             // Thousandfold: faster than one change a microsecond no server announces them.
             version: AtomicU64::new(start.unsigned_abs().saturating_mul(1000)),
             updates: broadcast::channel(BEHIND).0,
-            places: Arc::new(Semaphore::new(STREAMS)),
+            open: Arc::default(),
             pace,
         }
     }
@@ -97,10 +163,10 @@ impl Hub {
         self.version.load(Ordering::Acquire)
     }
 
-    /// Begins to watch, unless too many do already.
-    pub fn watch(&self) -> Option<Watch> {
-        let place = self.places.clone().try_acquire_owned().ok()?;
-        metrics::gauge!("gleaner_live_streams").set(taken(&self.places));
+    /// Begins to watch, unless too many of these watchers do already.
+    pub fn watch(&self, watcher: Watcher) -> Option<Watch> {
+        let place = Place::take(&self.open, watcher)?;
+        self.tell_count();
         Some(Watch {
             updates: self.updates.subscribe(),
             _place: place,
@@ -141,8 +207,15 @@ impl Hub {
                 }
                 () = stop.cancelled() => return,
             }
-            metrics::gauge!("gleaner_live_streams").set(taken(&self.places));
+            self.tell_count();
         }
+    }
+
+    fn tell_count(&self) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = count(&open, true) + count(&open, false);
+        // There are few, so the number is exact.
+        metrics::gauge!("gleaner_live_streams").set(u32::try_from(all).map_or(0.0, f64::from));
     }
 
     async fn tell(&self, app: &Arc<App>, changed: Collected, mut told: Told, now: fn() -> i64) -> Told {
@@ -164,11 +237,6 @@ impl Hub {
             }
         }
     }
-}
-
-/// Places taken; there are few, so the number is exact.
-fn taken(places: &Semaphore) -> f64 {
-    u32::try_from(STREAMS - places.available_permits()).map_or(0.0, f64::from)
 }
 
 /// State and liveness of nodes, by id, as watchers heard of them last.
@@ -299,8 +367,8 @@ mod tests {
     async fn a_watcher_that_falls_behind_is_told_to_look_at_everything_again() {
         let (hub, app, _folder) = start();
         listening(&app, &hub).await;
-        let mut slow = hub.watch().unwrap();
-        let mut quick = hub.watch().unwrap();
+        let mut slow = hub.watch(Watcher::Operator).unwrap();
+        let mut quick = hub.watch(Watcher::Operator).unwrap();
         for number in 0..3 * BEHIND {
             app.announce(Change::Node(format!("node-{number}")));
             let heard = tokio::time::timeout(HANG, quick.next()).await.unwrap();
@@ -317,11 +385,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_page_takes_no_places_from_operators_and_nobody_takes_the_page_from_all() {
+        let hub = Hub::new(0, PACE);
+        let address = |last: u8| Watcher::Page(Some([192, 0, 2, last].into()));
+        let greedy: Vec<_> = (0..1000).filter_map(|_| hub.watch(address(9))).collect();
+        assert_eq!(greedy.len(), PAGE_STREAMS_PER_ADDRESS);
+        let others: Vec<_> = (0..1000)
+            .filter_map(|n| hub.watch(address(u8::try_from(n % 200).unwrap())))
+            .collect();
+        assert_eq!(greedy.len() + others.len(), PAGE_STREAMS);
+        let operators: Vec<_> = (0..1000).filter_map(|_| hub.watch(Watcher::Operator)).collect();
+        assert_eq!(operators.len(), OPERATOR_STREAMS);
+        drop((greedy, others, operators));
+        assert!(hub.open.lock().unwrap().is_empty());
+    }
+
     #[tokio::test]
     async fn a_burst_of_changes_is_one_update() {
         let (hub, app, _folder) = start();
         listening(&app, &hub).await;
-        let mut watch = hub.watch().unwrap();
+        let mut watch = hub.watch(Watcher::Operator).unwrap();
         for number in 0..1000 {
             app.announce(Change::Node(format!("node-{}", number % 10)));
         }

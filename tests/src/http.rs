@@ -64,7 +64,7 @@ pub fn ask(
 
 /// Sends a request on a connection that stays open.
 pub fn send(stream: &mut impl Write, method: &str, path: &str, headers: &[&str], body: Option<&[u8]>) -> Result<()> {
-    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: gleaner\r\n");
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: controller\r\n");
     for header in headers {
         head += header;
         head += "\r\n";

@@ -51,7 +51,7 @@ pub fn say(mut stream: impl Read + Write, bytes: &[u8]) -> Vec<u8> {
 /// A request that ends its connection.
 pub fn request(method: &str, path: &str, body: &[u8]) -> Vec<u8> {
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: gleaner\r\nConnection: close\r\nContent-Type: application/json\r\n\
+        "{method} {path} HTTP/1.1\r\nHost: controller\r\nConnection: close\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\n\r\n",
         body.len()
     );

@@ -303,6 +303,32 @@ fn broken_http_is_refused_in_words_and_reaches_no_file() {
 }
 
 #[test]
+fn handshakes_that_never_end_take_the_api_from_nobody() {
+    let limits = "\n[limits]\nhttp_connections = 256\nhttp_connections_per_address = 8\n";
+    let mut yard = Yard::new(&format!("{ALONE}{EVERYBODY}{limits}")).unwrap();
+    yard.tell(|street| {
+        let mut machine = street.machine(Kind::BiosPxe, 1);
+        machine.run_until_serving(PATIENCE)?;
+        // Eight from each of a hundred addresses: three times what there is.
+        let mut hanging = Vec::new();
+        for number in 0..800_u32 {
+            let from = Ipv4Addr::new(10, 77, 0, u8::try_from(128 + number % 100).unwrap());
+            for port in [8443, 8080] {
+                hanging.push(rom::connect(from, (SERVER, port).into())?);
+            }
+        }
+        machine.node()?.hang_up();
+        let reply = machine.node()?.ask("GET", provisioner_api::path::TIME, None)?;
+        ensure!(reply.status == 200, "the node was not heard: {}", reply.status);
+        ensure!(rom::get(street.address()?, &street.url("/healthz"))?.status == 200);
+        drop(hanging);
+        machine.cut_power();
+        machine.run_until_serving(PATIENCE)
+    })
+    .unwrap();
+}
+
+#[test]
 fn a_registered_machine_that_sends_nonsense_is_told_so_and_changes_nothing() {
     beside_a_ready_machine(|street, random| {
         let mut liar = street.machine(Kind::UefiX64, 7);

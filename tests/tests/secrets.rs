@@ -224,7 +224,7 @@ fn a_token_opens_the_operator_api_until_it_is_revoked() {
         let ask = |token: &str| -> Result<Option<u16>> {
             let stream = tls::connect(&client, street.address()?, "10.77.0.1:8443".parse()?)?;
             let head = format!(
-                "GET /api/v1/nodes HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n"
+                "GET /api/v1/nodes HTTP/1.1\r\nHost: controller\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n"
             );
             Ok(rude::status(&rude::say(stream.into_inner(), head.as_bytes())))
         };

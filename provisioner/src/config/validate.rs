@@ -3,13 +3,17 @@
 //! said with the name of its option.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
 use super::written::{self, Written};
-use super::{Config, Dns, Enrolment, Limits, Log, LogFormat, Nodes, Paths, Place, Ports, Profile, Share, Unknown};
+use super::{
+    Config, Dns, Enrolment, Http, Limits, Log, LogFormat, Nodes, Paths, Place, Ports, Profile, Share, Unknown,
+    is_host_name,
+};
 use crate::rules::{Conditions, Rule};
 
 mod networks;
@@ -81,6 +85,7 @@ pub(super) fn validate(written: Written, folder: &Path) -> Result<Config> {
         dns: dns(written.dns)?,
         ntp: written.ntp.unwrap_or(true),
         limits: limits(&written.limits)?,
+        http: http(written.http)?,
         nodes: nodes(written.nodes)?,
         ram_kernel_args: one_line(
             "ram_kernel_args",
@@ -137,6 +142,21 @@ fn limits(written: &written::Limits) -> Result<Limits> {
     let (all, each) = (written.http_connections, written.http_connections_per_address);
     let http = share("http_connections", all, each, HTTP)?;
     Ok(Limits { tftp, http })
+}
+
+fn http(written: written::Http) -> Result<Http> {
+    let name = |name: String| {
+        let plain = name.trim_end_matches('.').to_ascii_lowercase();
+        let is_name = plain.len() <= LONGEST_DOMAIN && plain.split('.').all(is_host_name);
+        ensure!(
+            is_name || plain.parse::<IpAddr>().is_ok(),
+            "http.names: {name:?} is no name of a host and no address, like \"gleaner.example.org\", without http:// and port"
+        );
+        Ok(plain)
+    };
+    Ok(Http {
+        names: written.names.into_iter().map(name).collect::<Result<_>>()?,
+    })
 }
 
 fn enrolment(written: &written::Enrolment) -> Result<Enrolment> {

@@ -30,6 +30,7 @@ pub(super) struct Written {
     pub(super) subnets: Vec<Subnet>,
     pub(super) reservations: Vec<Reservation>,
     pub(super) ports: Ports,
+    pub(super) http: Http,
     pub(super) limits: Limits,
     pub(super) nodes: Nodes,
     pub(super) profiles: BTreeMap<String, Profile>,
@@ -114,6 +115,13 @@ pub(super) struct Ports {
     pub(super) http: Option<u16>,
     pub(super) api: Option<u16>,
     pub(super) packages: Option<u16>,
+}
+
+/// `[http]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Http {
+    pub(super) names: Vec<String>,
 }
 
 /// `[limits]`

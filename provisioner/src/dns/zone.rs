@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 /// What the controller is called in the site's domain.
-pub(super) const CONTROLLER: &str = "controller";
+pub(crate) const CONTROLLER: &str = "controller";
 /// The pool of all nodes.
 pub(super) const NODES: &str = "nodes";
 /// Where addresses are names (RFC 1035, 3.5).

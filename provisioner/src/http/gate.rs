@@ -1,10 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What strangers may use up: connections in total and from one address, and time. Knows numbers, no sockets.
+//! Who gets a connection: shares for all together, for one address, and for those who are known, so that strangers cannot
+//! take the places of nodes and operators. Knows numbers, no sockets.
+//!
+//! A place is *busy* while a request is worked on or its answer is sent, and *idle* otherwise: during a TLS handshake,
+//! while a head trickles in, between two requests. When strangers have all the places that strangers may have, the
+//! one that has been idle longest gives way: whoever means it is idle for milliseconds.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Share;
 
@@ -50,46 +58,114 @@ impl Default for Limits {
     }
 }
 
+/// Of all places one in so many is kept for those who are more than strangers, and as many again for those who are known.
+const RESERVED: usize = 8;
+
+/// Addresses of operators that are remembered: more than a lab has.
+const OPERATORS: usize = 64;
+
+/// How well the server knows who connects. The better known, the more places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Standing {
+    /// Nobody that the server knows, or nobody yet.
+    Stranger,
+    /// A machine that has registered and that nobody has approved.
+    Registered,
+    /// An approved node, an operator, this machine itself.
+    Known,
+}
+
+impl Standing {
+    const ALL: [Self; 3] = [Self::Stranger, Self::Registered, Self::Known];
+}
+
+/// Tells who is known.
+pub trait Callers: Send + Sync {
+    /// Whose key this is, as hex of the SHA-256 of its public half.
+    fn by_key(&self, key: &str) -> Standing;
+    /// Whose address this is. Asked only where places are scarce.
+    fn by_address(&self, address: IpAddr) -> Standing;
+}
+
 /// Counts the connections of one listener.
-#[derive(Debug)]
 pub struct Gate {
     limits: Limits,
+    callers: Arc<dyn Callers>,
     open: Mutex<Open>,
+    /// Rises whenever a connection becomes idle.
+    turns: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Open {
-    total: usize,
+    seats: HashMap<u64, Arc<Seat>>,
+    /// By [`Standing`].
+    standing: [usize; Standing::ALL.len()],
     by_address: HashMap<IpAddr, usize>,
+    /// Addresses from which valid tokens came last.
+    operators: VecDeque<IpAddr>,
+    next: u64,
 }
 
-/// The right to one connection; given back when dropped.
+/// One connection as its gate sees it.
 #[derive(Debug)]
-pub(super) struct Admitted {
-    gate: Arc<Gate>,
-    listener: &'static str,
+struct Seat {
+    number: u64,
     address: Option<IpAddr>,
+    standing: AtomicU8,
+    /// The turn at which it became idle; [`BUSY`] while it is not.
+    idle_since: AtomicU64,
+    given_up: CancellationToken,
+}
+
+/// No turn: a request is being answered.
+const BUSY: u64 = u64::MAX;
+
+/// The right to one connection; given back when dropped.
+pub(super) struct Admitted {
+    place: Place,
+    listener: &'static str,
     head: Duration,
 }
 
+/// A connection's place, for those who find out more about who is at its other end.
+#[derive(Clone)]
+pub(super) struct Place {
+    gate: Arc<Gate>,
+    seat: Arc<Seat>,
+}
+
+/// While it lives, a request is being answered.
+pub(super) struct Busy(Place);
+
 impl Gate {
     /// A gate with nobody inside.
-    pub fn new(limits: Limits) -> Arc<Self> {
+    pub fn new(limits: Limits, callers: Arc<dyn Callers>) -> Arc<Self> {
         Arc::new(Self {
             limits,
+            callers,
             open: Mutex::default(),
+            turns: AtomicU64::default(),
         })
     }
 
-    /// Lets one more in, or not. Without an address it counts only in total.
+    /// Lets one more in, or not. Without an address it is this machine that connects, and counts only in total.
     pub(super) fn admit(self: &Arc<Self>, listener: &'static str, address: Option<IpAddr>) -> Option<Admitted> {
         let address = address.map(neighbourhood);
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open();
+        let is_scarce = open.seats.len() >= self.share(Standing::Stranger);
+        let standing = match address {
+            None => Standing::Known,
+            Some(address) if open.operators.contains(&address) => Standing::Known,
+            Some(address) if is_scarce => self.callers.by_address(address),
+            Some(_) => Standing::Stranger,
+        };
         let from_there = address.map_or(0, |address| open.by_address.get(&address).copied().unwrap_or(0));
-        let refused = if open.total >= self.limits.total {
-            Some("total")
-        } else if from_there >= self.limits.per_address {
+        let refused = if from_there >= self.limits.per_address {
             Some("address")
+        } else if !self.has_room(&mut open, standing) {
+            Some("total")
         } else {
             None
         };
@@ -98,49 +174,192 @@ impl Gate {
                 .increment(1);
             return None;
         }
-        open.total += 1;
-        let head = if open.total > CROWD {
+        let seat = open.seat(address, standing, self.turn());
+        let head = if open.seats.len() > CROWD {
             self.limits.crowded_head
         } else {
             self.limits.head
         };
-        if let Some(address) = address {
-            open.by_address.insert(address, from_there + 1);
-        }
+        drop(open);
         metrics::gauge!("gleaner_http_connections", "listener" => listener).increment(1);
+        let gate = Arc::clone(self);
         Some(Admitted {
-            gate: self.clone(),
+            place: Place { gate, seat },
             listener,
-            address,
             head,
         })
+    }
+
+    /// Whether there is a place for somebody of this standing: in the share of those who are known no better, and in the
+    /// shares that this is a part of.
+    fn has_room(&self, open: &mut Open, standing: Standing) -> bool {
+        let shares = Standing::ALL.into_iter().filter(|share| *share >= standing);
+        shares.into_iter().all(|share| open.make_room(share, self.share(share)))
+    }
+
+    /// Places that those of this standing may have, together with those who are known less.
+    fn share(&self, standing: Standing) -> usize {
+        let reserved = self.limits.total / RESERVED;
+        match standing {
+            Standing::Stranger => self.limits.total - 2 * reserved,
+            Standing::Registered => self.limits.total - reserved,
+            Standing::Known => self.limits.total,
+        }
+    }
+
+    fn turn(&self) -> u64 {
+        self.turns.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    /// Whether one of the `share` places is free, or becomes it, that are for those of this standing and those who are
+    /// known less.
+    fn make_room(&mut self, standing: Standing, share: usize) -> bool {
+        let taken: usize = Standing::ALL
+            .iter()
+            .zip(self.standing)
+            .filter(|(other, _)| **other <= standing)
+            .map(|(_, count)| count)
+            .sum();
+        if taken < share {
+            return true;
+        }
+        let Some(longest_idle) = self.longest_idle(standing) else {
+            return false;
+        };
+        metrics::counter!("gleaner_http_connections_given_up_total").increment(1);
+        longest_idle.given_up.cancel();
+        self.leave(&longest_idle);
+        true
+    }
+
+    /// Of those who are not known better than this, one who is known least, and of these the one that was idle longest.
+    fn longest_idle(&self, standing: Standing) -> Option<Arc<Seat>> {
+        let idle = self.seats.values().filter_map(|seat| {
+            let since = seat.idle_since.load(Ordering::Relaxed);
+            let is_idle = since != BUSY && seat.standing() <= standing;
+            is_idle.then(|| (seat.standing(), since, seat))
+        });
+        let first = idle.min_by_key(|(standing, since, _)| (*standing, *since));
+        first.map(|(.., seat)| Arc::clone(seat))
+    }
+
+    fn seat(&mut self, address: Option<IpAddr>, standing: Standing, turn: u64) -> Arc<Seat> {
+        let seat = Arc::new(Seat {
+            number: self.next,
+            address,
+            standing: AtomicU8::new(standing as u8),
+            idle_since: AtomicU64::new(turn),
+            given_up: CancellationToken::new(),
+        });
+        self.next += 1;
+        self.standing[standing as usize] += 1;
+        if let Some(address) = address {
+            *self.by_address.entry(address).or_default() += 1;
+        }
+        self.seats.insert(seat.number, Arc::clone(&seat));
+        seat
+    }
+
+    /// Its place is free. One that had to give way has left already.
+    fn leave(&mut self, seat: &Seat) {
+        if self.seats.remove(&seat.number).is_none() {
+            return;
+        }
+        self.standing[seat.standing() as usize] -= 1;
+        if let Some(address) = seat.address
+            && let Some(count) = self.by_address.get_mut(&address)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.by_address.remove(&address);
+            }
+        }
+    }
+}
+
+impl Seat {
+    fn standing(&self) -> Standing {
+        let standing = self.standing.load(Ordering::Relaxed);
+        Standing::ALL
+            .into_iter()
+            .find(|other| *other as u8 == standing)
+            .unwrap_or(Standing::Stranger)
+    }
+}
+
+impl Place {
+    /// Its other end has shown this key.
+    pub(super) fn has_key(&self, key: &str) {
+        self.is(self.gate.callers.by_key(key));
+    }
+
+    /// Its other end has shown a valid token.
+    pub(super) fn is_operators(&self) {
+        self.is(Standing::Known);
+        let Some(address) = self.seat.address else { return };
+        let mut open = self.gate.open();
+        if !open.operators.contains(&address) {
+            open.operators.push_back(address);
+            if open.operators.len() > OPERATORS {
+                open.operators.pop_front();
+            }
+        }
+    }
+
+    fn is(&self, standing: Standing) {
+        let mut open = self.gate.open();
+        let before = self.seat.standing();
+        if standing > before && open.seats.contains_key(&self.seat.number) {
+            open.standing[before as usize] -= 1;
+            open.standing[standing as usize] += 1;
+            self.seat.standing.store(standing as u8, Ordering::Relaxed);
+        }
+    }
+
+    /// A request has arrived.
+    pub(super) fn busy(&self) -> Busy {
+        self.seat.idle_since.store(BUSY, Ordering::Relaxed);
+        Busy(self.clone())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.seat.idle_since.store(self.0.gate.turn(), Ordering::Relaxed);
     }
 }
 
 impl Admitted {
+    /// The place that was given.
+    pub(super) const fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// Time for a TLS handshake.
     pub(super) fn handshake(&self) -> Duration {
-        self.gate.limits.handshake
+        self.place.gate.limits.handshake
     }
 
     /// Time for the head of a request.
     pub(super) const fn head(&self) -> Duration {
         self.head
     }
+
+    /// Waits until this connection has to give way to another one.
+    pub(super) async fn given_up(&self) {
+        self.place.seat.given_up.cancelled().await;
+    }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        let mut open = self.gate.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.total -= 1;
-        if let Some(address) = self.address
-            && let Some(count) = open.by_address.get_mut(&address)
-        {
-            *count -= 1;
-            if *count == 0 {
-                open.by_address.remove(&address);
-            }
-        }
+        self.place.gate.open().leave(&self.place.seat);
         metrics::gauge!("gleaner_http_connections", "listener" => self.listener).decrement(1);
     }
 }
@@ -156,66 +375,21 @@ fn neighbourhood(address: IpAddr) -> IpAddr {
     }
 }
 
+/// Callers of whom nobody is known.
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
+#[derive(Debug)]
+pub(super) struct Strangers;
 
-    use super::*;
-
-    fn gate() -> Arc<Gate> {
-        Gate::new(Limits {
-            total: 3,
-            per_address: 2,
-            ..Limits::default()
-        })
+#[cfg(test)]
+impl Callers for Strangers {
+    fn by_key(&self, _: &str) -> Standing {
+        Standing::Stranger
     }
 
-    fn from(gate: &Arc<Gate>, address: &str) -> Option<Admitted> {
-        gate.admit("http", Some(address.parse().unwrap()))
-    }
-
-    #[test]
-    fn one_address_cannot_take_all_the_places() {
-        let gate = gate();
-        let held = [from(&gate, "192.0.2.1"), from(&gate, "192.0.2.1")];
-        assert!(held.iter().all(Option::is_some));
-        assert!(from(&gate, "192.0.2.1").is_none());
-        assert!(from(&gate, "192.0.2.2").is_some());
-        drop(held);
-        assert!(from(&gate, "192.0.2.1").is_some());
-    }
-
-    #[test]
-    fn all_together_cannot_take_more_than_there_are() {
-        let gate = gate();
-        let _held: Vec<_> = (1..=3).map(|n| from(&gate, &format!("192.0.2.{n}")).unwrap()).collect();
-        assert!(from(&gate, "192.0.2.9").is_none());
-        assert!(gate.admit("control", None).is_none());
-    }
-
-    #[test]
-    fn who_comes_to_a_crowd_may_not_stay_for_nothing() {
-        let gate = Gate::new(Limits::default());
-        let held: Vec<_> = (0..=CROWD).map(|_| gate.admit("api", None).unwrap()).collect();
-        assert_eq!(held[0].head(), Limits::default().head);
-        assert_eq!(held[CROWD].head(), Limits::default().crowded_head);
-    }
-
-    #[test]
-    fn an_ipv6_host_is_one_host_however_many_addresses_it_picks() {
-        let gate = gate();
-        let _held = [from(&gate, "2001:db8::1").unwrap(), from(&gate, "2001:db8::2").unwrap()];
-        assert!(from(&gate, "2001:db8::3").is_none());
-        assert!(from(&gate, "2001:db8:0:1::3").is_some());
-    }
-
-    #[test]
-    fn places_that_were_given_back_leave_nothing_behind() {
-        let gate = gate();
-        for n in 0..10_000 {
-            drop(from(&gate, &format!("10.0.{}.{}", n / 256, n % 256)));
-        }
-        let open = gate.open.lock().unwrap();
-        assert_eq!((open.total, open.by_address.len()), (0, 0));
+    fn by_address(&self, _: IpAddr) -> Standing {
+        Standing::Stranger
     }
 }
+
+#[cfg(test)]
+mod tests;

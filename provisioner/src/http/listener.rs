@@ -5,6 +5,7 @@
 //! limits that keep strangers from using up the server: time to shake hands, time to say what is wanted, size
 //! of a head, connections per address and in total. HTTP/2 is left out on purpose: no client of ours needs it.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
@@ -13,7 +14,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use hyper::body::Incoming;
+use axum::response::IntoResponse as _;
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -27,7 +30,8 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::gate::{Admitted, Gate};
+use super::gate::{Admitted, Busy, Gate, Place};
+use super::host;
 use super::sendfile::{FileQueue, FileStream};
 use crate::tls::key_of;
 
@@ -39,6 +43,8 @@ const HEAD_FIELDS: usize = 64;
 const SILENCE: Duration = Duration::from_secs(30);
 /// What requests under way get to finish when the server stops; a cut download resumes by its range.
 const GRACE: Duration = Duration::from_secs(3);
+/// Bytes of an answer that go into the socket's buffer at once, whether anybody reads them or not.
+const SMALL_BODY: u64 = 16 * 1024;
 /// Out of file descriptors: accepting at once again would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -81,6 +87,12 @@ impl Peer {
     /// Its IPv4 address, where it has one.
     pub fn ipv4(&self) -> Option<Ipv4Addr> {
         ipv4(self.address)
+    }
+
+    /// The address that its share is counted by; none for callers on this machine, behind whom a reverse proxy with
+    /// many callers of its own may stand.
+    pub(super) fn stranger(&self) -> Option<IpAddr> {
+        stranger(self.address?, self.local)
     }
 
     /// Our IPv4 address, as the peer reached it.
@@ -162,16 +174,19 @@ impl Accepted {
         }
     }
 
-    /// The address whose connections are counted; none for callers on this machine, behind whom a reverse proxy
-    /// with many callers of its own may stand.
+    /// As [`Peer::stranger`].
     fn stranger(&self) -> Option<IpAddr> {
-        let Self::Tcp(stream, address, _) = self else {
-            return None;
-        };
-        let local = stream.local_addr().is_ok_and(|local| local.ip() == address.ip());
-        let address = address.ip().to_canonical();
-        (!local && !address.is_loopback()).then_some(address)
+        match self {
+            Self::Tcp(stream, address, _) => stranger(*address, stream.local_addr().ok()),
+            Self::Unix(_) => None,
+        }
     }
+}
+
+fn stranger(address: SocketAddr, local: Option<SocketAddr>) -> Option<IpAddr> {
+    let is_local = local.is_some_and(|local| local.ip() == address.ip());
+    let address = address.ip().to_canonical();
+    (!is_local && !address.is_loopback()).then_some(address)
 }
 
 async fn accept(listener: &Listener) -> io::Result<Accepted> {
@@ -200,7 +215,15 @@ fn is_about_one_connection(error: &io::Error) -> bool {
 /// One connection from its first byte to its last.
 async fn talk(accepted: Accepted, router: Router, admitted: Admitted, stop: CancellationToken) {
     // The place is given back when this ends.
+    tokio::select! {
+        () = converse(accepted, router, &admitted, stop) => {}
+        () = admitted.given_up() => tracing::debug!("gave way to another connection"),
+    }
+}
+
+async fn converse(accepted: Accepted, router: Router, admitted: &Admitted, stop: CancellationToken) {
     let (handshake, head) = (admitted.handshake(), admitted.head());
+    let place = admitted.place().clone();
     let conversation = match accepted {
         Accepted::Unix(stream) => {
             let peer = Peer {
@@ -209,7 +232,7 @@ async fn talk(accepted: Accepted, router: Router, admitted: Admitted, stop: Canc
                 local: None,
                 key: None,
             };
-            speak(stream, router, peer, None, head, stop)
+            speak(stream, router, peer, None, (place, head), stop)
         }
         Accepted::Tcp(stream, address, None) => {
             tune(&stream);
@@ -221,7 +244,7 @@ async fn talk(accepted: Accepted, router: Router, admitted: Admitted, stop: Canc
                 key: None,
             };
             let (stream, files) = FileStream::new(stream);
-            speak(stream, router, peer, Some(files), head, stop)
+            speak(stream, router, peer, Some(files), (place, head), stop)
         }
         Accepted::Tcp(stream, address, Some(acceptor)) => {
             tune(&stream);
@@ -230,13 +253,16 @@ async fn talk(accepted: Accepted, router: Router, admitted: Admitted, stop: Canc
             let Some(stream) = shaking.await else { return };
             let (_, session) = stream.get_ref();
             let key = session.peer_certificates().and_then(<[_]>::first).and_then(key_of);
+            if let Some(key) = &key {
+                place.has_key(key);
+            }
             let peer = Peer {
                 channel: Channel::Tls,
                 address: Some(address),
                 local,
                 key: key.map(Arc::from),
             };
-            speak(stream, router, peer, None, head, stop)
+            speak(stream, router, peer, None, (place, head), stop)
         }
     };
     conversation.await;
@@ -271,7 +297,7 @@ fn speak<S>(
     router: Router,
     peer: Peer,
     files: Option<FileQueue>,
-    head: Duration,
+    (place, head): (Place, Duration),
     stop: CancellationToken,
 ) -> Pin<Box<dyn Future<Output = ()> + Send>>
 where
@@ -279,12 +305,25 @@ where
 {
     let from = peer.address;
     let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let busy = place.busy();
+        let host = host::named(&request);
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer.clone());
+        request.extensions_mut().insert(place.clone());
         if let Some(files) = &files {
             request.extensions_mut().insert(files.clone());
         }
-        router.clone().oneshot(request)
+        let router = router.clone();
+        async move {
+            let response = match host {
+                Ok(host) => {
+                    request.extensions_mut().insert(host);
+                    router.oneshot(request).await?
+                }
+                Err(fault) => fault.into_response(),
+            };
+            Ok::<_, Infallible>(response.map(|body| until_sent(body, busy)))
+        }
     });
     let connection = http1::Builder::new()
         // The GRUB of Debian 13, when it fetches through UEFI's HTTP, knows `Content-Length` in this spelling only.
@@ -307,6 +346,18 @@ where
             tracing::debug!(?from, %error, "connection ended badly");
         }
     })
+}
+
+/// A body that keeps its connection busy until it is sent; one that goes out at once needs no keeping.
+fn until_sent(body: Body, busy: Busy) -> Body {
+    if body.size_hint().upper().is_some_and(|bytes| bytes <= SMALL_BODY) {
+        return body;
+    }
+    Body::new(body.map_frame(move |frame| {
+        // The closure holds the place, and goes with the body.
+        let _ = &busy;
+        frame
+    }))
 }
 
 /// Small answers at once; peers that were switched off are noticed. None of it is needed for correctness, so a

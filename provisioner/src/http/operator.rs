@@ -18,6 +18,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::extract::{Json, Path, Query, Strict};
+use super::gate::Place;
 use super::problem::{Fault, Kind};
 use super::{Web, blocking, now};
 use crate::app::{App, AppError, Command};
@@ -70,6 +71,9 @@ pub(super) async fn need_token(State(web): State<Web>, mut request: Request, nex
         metrics::counter!("gleaner_tokens_refused_total").increment(1);
         return Err(Fault::new(Kind::Unauthorized, "this token is not valid (any more)"));
     };
+    if let Some(place) = request.extensions().get::<Place>() {
+        place.is_operators();
+    }
     request.extensions_mut().insert(Actor(format!("token {name}")));
     Ok(next.run(request).await)
 }

@@ -33,6 +33,8 @@ pub enum Kind {
     MethodNotAllowed,
     /// The body did not arrive in time.
     Timeout,
+    /// It is for a host that this server is not.
+    Misdirected,
     /// The thing is in a state in which this cannot be done.
     Conflict,
     /// The body is larger than anything honest.
@@ -67,6 +69,11 @@ impl Kind {
                 StatusCode::REQUEST_TIMEOUT,
                 "timeout",
                 "The request did not arrive in time",
+            ),
+            Self::Misdirected => (
+                StatusCode::MISDIRECTED_REQUEST,
+                "misdirected",
+                "This server is not that host",
             ),
             Self::Conflict => (StatusCode::CONFLICT, "conflict", "Not possible in this state"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),

@@ -12,7 +12,7 @@ use provisioner_api::NodeSummary;
 
 use super::Web;
 use super::problem::{Fault, Kind};
-use crate::live::{Heard, Watch};
+use crate::live::{Heard, Watch, Watcher};
 
 /// A line now and then shows both ends that the other is still there, and ends streams whose reader is gone.
 const ALIVE: Duration = Duration::from_secs(15);
@@ -21,7 +21,7 @@ const ALIVE: Duration = Duration::from_secs(15);
 #[utoipa::path(get, path = "/api/v1/events/stream", tag = "operator",
     responses((status = 200, description = "Server-sent events", body = NodeSummary, content_type = "text/event-stream")))]
 pub(super) async fn watch(State(web): State<Web>) -> Result<Response, Fault> {
-    let watch = begin(&web)?;
+    let watch = begin(&web, Watcher::Operator)?;
     let stop = web.stop.clone();
     // The first event lets a program know that whatever changes from here on reaches it.
     let first = vec![Event::default().event("resync").data("")];
@@ -56,14 +56,14 @@ pub(super) async fn watch(State(web): State<Web>) -> Result<Response, Fault> {
 }
 
 /// A place among the streams.
-pub(super) fn begin(web: &Web) -> Result<Watch, Fault> {
+pub(super) fn begin(web: &Web, watcher: Watcher) -> Result<Watch, Fault> {
     let full = || {
         Fault::new(
             Kind::TooMany,
             "too many streams are open; close one, or ask now and then instead",
         )
     };
-    web.hub.watch().ok_or_else(full)
+    web.hub.watch(watcher).ok_or_else(full)
 }
 
 /// How often an idle stream says that it lives.

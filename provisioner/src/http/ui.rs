@@ -10,6 +10,7 @@ mod pages;
 mod view;
 mod words;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, Sse};
@@ -26,10 +27,11 @@ pub(super) use assets::asset;
 use kept::Kept;
 
 use super::extract::{Path, Query};
+use super::listener::Peer;
 use super::problem::Fault;
 use super::{Web, blocking, now, stream as live_stream};
 use crate::app::AppError;
-use crate::live::{Heard, Update, Watch};
+use crate::live::{Heard, Update, Watch, Watcher};
 
 /// No script, style, picture or connection but the server's own; no frame around it, no form on it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -93,9 +95,11 @@ pub(super) struct Watched {
 pub(super) async fn live(
     State(web): State<Web>,
     Query(watched): Query<Watched>,
+    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
 ) -> Result<Response, Fault> {
-    let watch = live_stream::begin(&web)?;
+    let address = peer.and_then(|Extension(peer)| peer.stranger());
+    let watch = live_stream::begin(&web, Watcher::Page(address))?;
     // A browser that connects again says in this header what it has seen.
     let last = headers
         .get("last-event-id")

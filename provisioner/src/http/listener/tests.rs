@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use super::*;
 use crate::http::extract::{Json, Query};
-use crate::http::gate::Limits;
+use crate::http::gate::{Limits, Strangers};
 use crate::http::problem;
 
 /// Short enough that a test which waits for it is quick, long enough that a busy machine keeps it.
@@ -42,6 +42,7 @@ fn router() -> Router {
             "/ask",
             get(|Query(thing): Query<Thing>| async move { thing.number.to_string() }),
         )
+        .route("/never", get(std::future::pending::<()>))
         .route(
             "/slow",
             get(|| async { tokio::time::sleep(Duration::from_millis(200)).await }),
@@ -58,7 +59,7 @@ async fn start(limits: Limits) -> Server {
     let task = tokio::spawn(serve(
         Listener::Plain(socket),
         router(),
-        Gate::new(limits),
+        Gate::new(limits, Arc::new(Strangers)),
         stop.clone(),
     ));
     Server { address, stop, task }
@@ -201,17 +202,63 @@ async fn beyond_the_limit_nobody_is_let_in_until_somebody_leaves() {
     let mut held = Vec::new();
     for _ in 0..2 {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-        let mut first = [0; 8];
-        stream.read_exact(&mut first).await.unwrap();
+        stream
+            .write_all(b"GET /never HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await
+            .unwrap();
         held.push(stream);
     }
-    assert_eq!(say(server.address, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await, "");
-    drop(held);
+    let answered = async || ask(server.address, "GET / HTTP/1.1", "").await.0 == 200;
     let deadline = Instant::now() + HANG;
-    while ask(server.address, "GET / HTTP/1.1", "").await.0 != 200 {
+    while answered().await {
+        assert!(Instant::now() < deadline, "the places were not taken");
+        tokio::task::yield_now().await;
+    }
+    drop(held);
+    while !answered().await {
         assert!(Instant::now() < deadline, "the places were not given back");
         tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn connections_that_say_nothing_give_way_to_those_that_do() {
+    let server = start(Limits {
+        total: 2,
+        ..Limits::default()
+    })
+    .await;
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    assert_eq!(ask(server.address, "GET / HTTP/1.1", "").await.0, 200);
+    assert_eq!(hear(&mut silent[0]).await, "", "the oldest gave way");
+}
+
+#[tokio::test]
+async fn a_request_says_once_whom_it_is_for() {
+    let server = start(Limits::default()).await;
+    for (head, expected) in [
+        ("GET / HTTP/1.1\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nhost: b\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: a b\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: user@a\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: a/b\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: a:99999\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: \u{e4}\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: a,b\r\n", "400"),
+        ("GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: a\r\n", "200"),
+        ("GET / HTTP/1.1\r\nHost: a:8080\r\n", "200"),
+        ("GET / HTTP/1.1\r\nHost: [2001:db8::1]:8080\r\n", "200"),
+        ("GET / HTTP/1.1\r\nHost:\r\n", "200"),
+        ("GET http://a:8080/ HTTP/1.1\r\nHost: a:8080\r\n", "200"),
+        ("GET / HTTP/1.0\r\n", "200"),
+    ] {
+        let answer = say(server.address, format!("{head}Connection: close\r\n\r\n").as_bytes()).await;
+        assert_eq!(answer.split(' ').nth(1), Some(expected), "{head}: {answer}");
     }
 }
 
@@ -244,7 +291,7 @@ async fn handlers_know_who_asks_and_where_it_reached_us() {
     tokio::spawn(serve(
         Listener::Plain(socket),
         router,
-        Gate::new(Limits::default()),
+        Gate::new(Limits::default(), Arc::new(Strangers)),
         CancellationToken::new(),
     ));
     let answer = say(address, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::http::files::{self, Stored};
-use crate::http::gate::{Gate, Limits};
+use crate::http::gate::{Gate, Limits, Strangers};
 use crate::http::listener::{self, Listener};
 
 /// Several pieces, and not a whole number of them.
@@ -63,7 +63,7 @@ async fn say(requests: &[&str]) -> Vec<u8> {
         .route("/cut", get(cut))
         .route("/small", get(|| async { "small" }));
     let stop = CancellationToken::new();
-    let gate = Gate::new(Limits::default());
+    let gate = Gate::new(Limits::default(), Arc::new(Strangers));
     let serving = tokio::spawn(listener::serve(Listener::Plain(socket), router, gate, stop.clone()));
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(requests.concat().as_bytes()).await.unwrap();

@@ -146,7 +146,13 @@ where
 {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
-    let mut request = Request::builder().method(method).uri(path).header("host", "gleaner");
+    let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
+    // A header that is given takes the place of this one.
+    if headers.iter().any(|(name, _)| *name == "host")
+        && let Some(headers) = request.headers_mut()
+    {
+        headers.remove("host");
+    }
     for (name, value) in headers {
         request = request.header(*name, *value);
     }

@@ -160,6 +160,42 @@ async fn a_node_may_say_more_than_this_server_knows_but_not_in_another_shape() {
 }
 
 #[tokio::test]
+async fn what_people_see_is_given_under_names_of_the_controller_only() {
+    let lab = Lab::start().await;
+    let status = async |path: &str, host: &str| {
+        let stream = tokio::net::TcpStream::connect(lab.http).await.unwrap();
+        let answer = client::open(stream, "GET", path, &[("host", host)], None).await;
+        answer.status().as_u16()
+    };
+    let own_name = nix::unistd::gethostname().unwrap().to_string_lossy().to_lowercase();
+    for host in [
+        "127.0.0.1",
+        "127.0.0.1:8080",
+        "localhost",
+        "controller",
+        "Controller.Gleaner.Internal.",
+        &own_name,
+    ] {
+        assert_eq!(status("/", host).await, 200, "{host}");
+    }
+    for host in [
+        "evil.example",
+        "controller.evil.example",
+        "198.51.100.7",
+        "[2001:db8::7]",
+        "gleaner.internal",
+    ] {
+        for path in ["/", "/nodes/node-001", "/live", "/metrics", "/api/openapi.json"] {
+            assert_eq!(status(path, host).await, 421, "{host} {path}");
+        }
+        // Machines and those who watch whether the server is there may call it what they like.
+        for path in ["/boot/ipxe?mac=52-54-00-77-01-01", "/healthz"] {
+            assert_eq!(status(path, host).await, 200, "{host} {path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn paths_that_climb_out_find_nothing() {
     let lab = Lab::start().await;
     for path in [
