@@ -2,6 +2,7 @@
 //! Disks: which one is meant, whether it may be written, and how.
 
 mod buffer;
+mod clear;
 mod device;
 mod ioctl;
 pub(crate) mod superblocks;
@@ -9,6 +10,7 @@ pub(crate) mod superblocks;
 use provisioner_api::{Disk, DiskRef, FailCause, Transport};
 
 pub use buffer::Aligned;
+pub(crate) use clear::{clear, zero};
 pub use device::{BlockDevice, KernelDisk};
 pub(crate) use ioctl::{add_partition, delete_partition};
 

@@ -8,8 +8,8 @@
 //! 3. `decompress` – into 4 MiB of memory and not a byte more;
 //!
 //! and one pen writes them in order, past the page cache, zeros where the image has holes. The first MiB stays in
-//! memory until [`finish`] puts it down: the seed of an image for cloud-init, everything but the boot sector, then the
-//! table's copy, then the boot sector.
+//! memory until [`finish`] puts it down: labels of former systems go from where the new partitions end, then come the
+//! seed of an image for cloud-init, everything but the boot sector, the table's copy, and the boot sector.
 
 mod decompress;
 #[cfg(test)]
@@ -21,9 +21,11 @@ mod pipeline;
 pub mod seed;
 mod verify;
 
+use std::ops::Range;
+
 use provisioner_api::{FIRST_MIB, FailCause, Manifest};
 
-use crate::disk::{Aligned, BlockDevice};
+use crate::disk::{Aligned, BlockDevice, clear, superblocks, zero};
 use layout::Layout;
 
 /// The first MiB as `usize`.
@@ -145,7 +147,9 @@ pub fn finish(disk: &dyn BlockDevice, manifest: &Manifest, fitted: Fitted<'_>, f
         backup,
         backup_at,
         seed_at,
+        grown,
     } = layout::fit(&mut first, manifest, disk.size(), fitted)?;
+    clear_behind(disk, &grown, manifest.disk_size)?;
     if let Fitted::Seed(seed) = fitted {
         put(disk, seed, seed_at)?;
     }
@@ -155,16 +159,34 @@ pub fn finish(disk: &dyn BlockDevice, manifest: &Manifest, fitted: Fitted<'_>, f
     put(disk, &first[..sector], 0)
 }
 
-/// Zeros over the first and the last MiB, where tables, boot code and their copies live. The firmware of some PCs
-/// boots from the copy of a GPT alone.
+/// Zeros over the first and the last MiB, where tables, boot code and their copies live, and then over every place
+/// where a label of the whole disk can lie. The firmware of some PCs boots from the copy of a GPT alone, so both tables
+/// go before anything else does.
 pub fn clear_ends(disk: &dyn BlockDevice) -> Result<(), Trouble> {
     let last = disk.size().saturating_sub(FIRST_MIB) / FIRST_MIB * FIRST_MIB;
     // The last piece is up to 2 MiB, because the end of a disk lies where it lies.
     for (offset, length) in [(0, FIRST_MIB.min(disk.size())), (last, disk.size() - last)] {
-        disk.zero(offset, length).map_err(Trouble::disk(offset))?;
+        zero(disk, offset, length).map_err(Trouble::disk(offset))?;
         disk.sync().map_err(Trouble::disk(offset))?;
     }
-    Ok(())
+    clear_labels(disk, &(0..disk.size()))
+}
+
+/// Zeros over every place of a partition, or of a disk, where a label can lie.
+pub fn clear_labels(disk: &dyn BlockDevice, whole: &Range<u64>) -> Result<(), Trouble> {
+    clear(disk, whole).map_err(|trouble| Trouble::disk(trouble.at)(trouble.source))?;
+    disk.sync().map_err(Trouble::disk(whole.start))
+}
+
+/// Clears the places for labels in a partition that has grown, as far as they lie behind the image: what lies before its
+/// end is the image's, and written.
+fn clear_behind(disk: &dyn BlockDevice, grown: &Range<u64>, image: u64) -> Result<(), Trouble> {
+    let image = image.next_multiple_of(disk.sector());
+    for place in superblocks::places(grown) {
+        let start = place.start.max(image);
+        zero(disk, start, place.end.saturating_sub(start)).map_err(Trouble::disk(start))?;
+    }
+    disk.sync().map_err(Trouble::disk(grown.start))
 }
 
 fn put(disk: &dyn BlockDevice, bytes: &[u8], offset: u64) -> Result<(), Trouble> {

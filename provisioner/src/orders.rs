@@ -81,6 +81,7 @@ fn in_ram(name: &str, state: &State, site: &Site<'_>) -> Order {
         State::Checking { plan, .. } => with_source(site, |source| check(plan, source)),
         State::Wiping { plan, .. } => with_source(site, |_| Order::Wipe {
             disk: plan.disk.clone(),
+            second: plan.second.clone(),
         }),
         State::Installing {
             plan, written: false, ..

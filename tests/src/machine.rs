@@ -351,8 +351,9 @@ impl Machine {
                     findings: vec!["a fake looked at it".into()],
                 }
             }
-            Order::Wipe { disk } => {
+            Order::Wipe { disk, second } => {
                 check(&self.inventory, &disk, 0)?;
+                second.map_or(Ok(()), |second| check(&self.inventory, &second, 0))?;
                 self.disk.system = None;
                 self.disk.writes += 1;
                 Event::Wiped { discarded: true }

@@ -20,7 +20,8 @@ pub trait BlockDevice: Send + Sync {
     fn read(&self, buffer: &mut Aligned, offset: u64) -> io::Result<()>;
     /// Writes the first `length` bytes of the buffer at byte `offset`.
     fn write(&self, buffer: &Aligned, length: usize, offset: u64) -> io::Result<()>;
-    /// Makes `length` bytes from `offset` read as zeros, whichever way the disk is quickest at.
+    /// Asks the disk to make `length` bytes from `offset` read as zeros, whichever way it is quickest at. Some disks
+    /// refuse that and are sound: [`super::zero`] is for everybody else.
     fn zero(&self, offset: u64, length: u64) -> io::Result<()>;
     /// Tells the disk that nothing on it is needed any more. `Unsupported` where it has no notion of that.
     fn discard(&self) -> io::Result<()>;

@@ -19,6 +19,8 @@ pub(crate) struct FakeHost {
     pub(crate) disks: Vec<Disk>,
     pub(crate) memory: u64,
     pub(crate) device: Arc<FakeDisk>,
+    /// Further disks, by kernel name.
+    pub(crate) others: Vec<(String, Arc<FakeDisk>)>,
     pub(crate) target: tempfile::TempDir,
     pub(crate) clock: AtomicI64,
     pub(crate) rebooted: AtomicBool,
@@ -46,10 +48,25 @@ impl FakeHost {
             disks: vec![disk],
             memory: 480 << 20,
             device: Arc::new(device),
+            others: Vec::new(),
             target: tempfile::tempdir().unwrap(),
             clock: AtomicI64::new(0),
             rebooted: AtomicBool::new(false),
         }
+    }
+
+    /// One disk more.
+    pub(crate) fn plug_in(&mut self, name: &str, serial: &str, device: FakeDisk) -> Arc<FakeDisk> {
+        self.disks.push(Disk {
+            name: name.into(),
+            serial: Some(serial.into()),
+            by_path: None,
+            size: device.size(),
+            ..self.disks[0].clone()
+        });
+        let device = Arc::new(device);
+        self.others.push((name.into(), Arc::clone(&device)));
+        device
     }
 
     /// What an order calls the disk.
@@ -71,8 +88,13 @@ impl Host for FakeHost {
         self.memory
     }
     fn open_disk(&self, name: &str) -> io::Result<Box<dyn BlockDevice>> {
-        assert_eq!(name, "sda");
-        Ok(Box::new(Shared(Arc::clone(&self.device))))
+        let others = self.others.iter().find(|(other, _)| other == name);
+        let device = others.map_or(&self.device, |(_, device)| device);
+        assert!(
+            name == "sda" || !Arc::ptr_eq(device, &self.device),
+            "there is no {name}"
+        );
+        Ok(Box::new(Shared(Arc::clone(device))))
     }
     fn with_partition(&self, _: &str, _: &Partition, fill: &mut dyn FnMut(&Path) -> Result<()>) -> Result<()> {
         fill(self.target.path())

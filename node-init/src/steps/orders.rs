@@ -92,9 +92,9 @@ fn carry_out(tools: &install::Tools<'_>, order: Order, reporter: &mut Reporter<'
             let checked = reporter.with_progress(|meter| check::run(host, &disk, need, meter));
             checked.map(|findings| Event::Checked { findings })
         }
-        Order::Wipe { disk } => {
+        Order::Wipe { disk, second } => {
             screen.stage("Wiping", "discarding the disk and clearing its tables");
-            let wiped = reporter.with_progress(|meter| wipe::run(host, &disk, meter));
+            let wiped = reporter.with_progress(|meter| wipe::run(host, &disk, second.as_ref(), meter));
             wiped.map(|discarded| Event::Wiped { discarded })
         }
         Order::Install(order) => {

@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use blake2::{Blake2b512, Digest};
 use ed25519_dalek::{Signer, SigningKey};
-use provisioner_api::{FailCause, ImageRef, Install, RebootInto, Seed, SeedFile};
+use provisioner_api::{DiskPartition, DiskRef, FailCause, ImageRef, Install, RebootInto, Seed, SeedFile};
 
 use super::report::Reporter;
 use super::{check, clock, install, reboot, wipe};
@@ -22,7 +22,7 @@ use crate::client::tests::{client_of, controller};
 use crate::host::fake::FakeHost;
 use crate::key::NodeKey;
 use crate::screen::Screen;
-use crate::write::fakes::{FakeDisk, Image, MIB, cloud_image, image};
+use crate::write::fakes::{FakeDisk, Image, MIB, cloud_image, image, old_labels, put_old_labels};
 
 const NO_CAPSULE: &str = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
 const STORED: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
@@ -245,16 +245,82 @@ fn a_disk_that_is_gone_too_small_or_in_a_machine_without_memory_is_told_as_that(
 #[test]
 fn a_wiped_disk_has_no_table_and_is_not_said_to_be_discarded_if_it_cannot_be() {
     let host = FakeHost::with(FakeDisk::new(16 * MIB, 0xEE));
-    let (client, _) = connected(STORED);
-    let screen = screen();
-    let reporter = Reporter::new(&client, &screen, "boot".into());
-    let discarded = reporter
-        .with_progress(|meter| wipe::run(&host, &host.disk(), meter))
-        .unwrap();
-    assert!(!discarded);
+    assert!(!wiped(&host).unwrap());
     let disk = host.device.content();
     let mib = usize::try_from(MIB).unwrap();
     assert!(disk[..mib].iter().chain(&disk[disk.len() - mib..]).all(|b| *b == 0));
+}
+
+/// Wipes the disk of a machine; whether it took the discard.
+fn wiped(host: &FakeHost) -> Result<bool, FailCause> {
+    let (client, _) = connected(STORED);
+    let screen = screen();
+    let reporter = Reporter::new(&client, &screen, "boot".into());
+    reporter.with_progress(|meter| wipe::run(host, &host.disk(), None, meter))
+}
+
+#[test]
+fn a_wiped_disk_has_no_label_of_a_former_life_left_at_its_ends_or_at_those_of_its_partitions() {
+    let size = 200 * MIB;
+    // The second one begins between the sectors of the first one's grid and ends with the disk's last MiB.
+    let old = [3 * MIB..90 * MIB + 7 * 512, 92 * MIB + 512..199 * MIB];
+    let mut content = vec![0xEE; usize::try_from(size).unwrap()];
+    for whole in old.iter().chain([&(0..size)]) {
+        put_old_labels(&mut content, whole);
+    }
+    let mut host = FakeHost::with(FakeDisk::holding(content));
+    host.disks[0].contents.partitions = (1..)
+        .zip(&old)
+        .map(|(number, place)| DiskPartition {
+            number,
+            start: place.start,
+            size: place.end - place.start,
+            kind: "Linux".into(),
+            filesystem: None,
+            label: None,
+        })
+        .collect();
+    wiped(&host).unwrap();
+    let left = host.device.content();
+    for whole in old.iter().chain([&(0..size)]) {
+        assert_eq!(old_labels(&left, whole), [""; 0], "{whole:?}");
+    }
+}
+
+#[test]
+fn the_second_disk_of_a_layout_is_wiped_too_and_none_if_one_of_them_is_gone() {
+    let mut host = FakeHost::with(FakeDisk::new(16 * MIB, 0xEE));
+    let second = FakeDisk::new(16 * MIB, 0xEE);
+    let first = host.disk();
+    let wanted = DiskRef {
+        serial: Some("D2".into()),
+        ..first.clone()
+    };
+    let (client, _) = connected(STORED);
+    let screen = screen();
+    let reporter = Reporter::new(&client, &screen, "boot".into());
+    let wipe = |host: &FakeHost| reporter.with_progress(|meter| wipe::run(host, &first, Some(&wanted), meter));
+    assert!(matches!(wipe(&host), Err(FailCause::DiskGone { .. })));
+    assert!(host.device.content().iter().all(|byte| *byte == 0xEE));
+    let second = host.plug_in("sdb", "D2", second);
+    wipe(&host).unwrap();
+    for disk in [host.device.content(), second.content()] {
+        assert!(disk[..1 << 20].iter().all(|byte| *byte == 0));
+    }
+}
+
+#[test]
+fn a_disk_that_refuses_the_command_for_zeros_is_wiped_and_installed_by_plain_writes() {
+    let refusing = || FakeDisk {
+        refuses_zero: true,
+        ..FakeDisk::new(16 * MIB, 0xEE)
+    };
+    let host = FakeHost::with(refusing());
+    wiped(&host).unwrap();
+    assert!(host.device.content()[..1 << 20].iter().all(|byte| *byte == 0));
+    install_on(&host, image(), 7).unwrap();
+    let (disk, image) = (host.device.content(), image());
+    assert_eq!(disk[1 << 20..image.raw.len()], image.raw[1 << 20..]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 
@@ -23,6 +24,8 @@ pub(crate) struct FakeDisk {
     pub(crate) cut: u64,
     pub(crate) operations: AtomicU64,
     pub(crate) error_at: Option<u64>,
+    /// It knows no command for zeros, but takes them in a write.
+    pub(crate) refuses_zero: bool,
 }
 
 impl FakeDisk {
@@ -36,6 +39,7 @@ impl FakeDisk {
             cut: u64::MAX,
             operations: AtomicU64::new(0),
             error_at: None,
+            refuses_zero: false,
         }
     }
 
@@ -88,6 +92,9 @@ impl BlockDevice for FakeDisk {
         self.apply(&buffer[..length], offset)
     }
     fn zero(&self, offset: u64, length: u64) -> io::Result<()> {
+        if self.refuses_zero {
+            return Err(io::Error::from_raw_os_error(nix::libc::EREMOTEIO));
+        }
         self.apply(&vec![0; usize::try_from(length).unwrap()], offset)
     }
     fn discard(&self) -> io::Result<()> {
@@ -99,6 +106,52 @@ impl BlockDevice for FakeDisk {
     fn reread_table(&self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Labels of former lives of a disk: whose, where in a partition or disk (from the end where negative), and the bytes.
+pub(crate) const OLD_LABELS: [(&str, i64, &[u8]); 22] = [
+    ("LUKS", 0, b"LUKS\xba\xbe"),
+    ("LVM", 512, b"LABELONE"),
+    ("md 1.1", 0, b"\xfc\x4e\x2b\xa9"),
+    ("md 1.2", 4096, b"\xfc\x4e\x2b\xa9"),
+    ("bcachefs", 4096, b"\xc6\x85\x73\xf6"),
+    ("btrfs", 65536 + 64, b"_BHRfS_M"),
+    ("ZFS, first label", 128 * 1024, b"\x0c\xb1\xba\0"),
+    ("ZFS, second label", 384 * 1024, b"\x0c\xb1\xba\0"),
+    ("UDF with large blocks", 1 << 20, b"\x02\0\x02\0"),
+    ("VMFS", 2 << 20, b"\x5e\xf1\xab\x2f"),
+    ("btrfs, second copy", (64 << 20) + 64, b"_BHRfS_M"),
+    ("bcachefs, last copy", -(2 << 20), b"\xc6\x85\x73\xf6"),
+    ("Promise", -3087 * 512, b"Promise Technology, Inc."),
+    ("ZFS, third label", -640 * 1024, b"\x0c\xb1\xba\0"),
+    ("ZFS, fourth label", -128 * 1024, b"\x0c\xb1\xba\0"),
+    ("md 0.90", -128 * 1024, b"\xfc\x4e\x2b\xa9"),
+    ("md 0.90 at the very last place", -64 * 1024, b"\xfc\x4e\x2b\xa9"),
+    ("md 1.0", -8192, b"\xfc\x4e\x2b\xa9"),
+    ("DRBD", -4096 + 56, b"\x83\x74\x02\x6b"),
+    ("NVIDIA", -1024, b"NVIDIA"),
+    ("Intel", -1024 + 64, b"Intel Raid ISM Cfg Sig. "),
+    ("DDF", -512, b"\xde\x11\xde\x11"),
+];
+
+/// Where a label lies in a partition.
+pub(crate) fn label_at(partition: &Range<u64>, at: i64) -> usize {
+    let from = if at < 0 { partition.end } else { partition.start };
+    usize::try_from(from.checked_add_signed(at).unwrap()).unwrap()
+}
+
+/// Puts one label of each kind into a partition of a disk.
+pub(crate) fn put_old_labels(disk: &mut [u8], partition: &Range<u64>) {
+    for (_, at, label) in OLD_LABELS {
+        disk[label_at(partition, at)..][..label.len()].copy_from_slice(label);
+    }
+}
+
+/// The labels that are still there.
+pub(crate) fn old_labels(disk: &[u8], partition: &Range<u64>) -> Vec<&'static str> {
+    let is_there = |at, label: &[u8]| disk[label_at(partition, at)..].starts_with(label);
+    let left = OLD_LABELS.iter().filter(|(_, at, label)| is_there(*at, label));
+    left.map(|(name, ..)| *name).collect()
 }
 
 /// An image in memory: its raw bytes, its manifest, its `chunks` file.

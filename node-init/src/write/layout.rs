@@ -3,6 +3,8 @@
 //! root partition as large as was asked for, or one partition more for a seed. Pure: bytes in, bytes out (UEFI
 //! specification 2.10, section 5.3).
 
+use std::ops::Range;
+
 use provisioner_api::{Manifest, PartitionRole, SEED_LABEL, SEED_SIZE};
 
 use super::{Fitted, Trouble};
@@ -33,6 +35,8 @@ pub struct Layout {
     pub backup_at: u64,
     /// First byte of the seed's partition, where there is one.
     pub seed_at: u64,
+    /// The partition that grows over the rest of the disk, now or at the image's first start: first byte to end.
+    pub grown: Range<u64>,
 }
 
 /// Images speak of 512-byte sectors, and so do their file systems and loaders.
@@ -69,15 +73,17 @@ pub fn fit(first: &mut [u8], manifest: &Manifest, disk_size: u64, fitted: Fitted
     let first_usable = get64(first, table + 40);
     let entries = &mut first[2 * table..2 * table + ENTRIES];
     let mut seed_at = 0;
-    match fitted {
+    let grown = match fitted {
         Fitted::Root(size) => grow_root(entries, manifest, usable_end, size)?,
         Fitted::Seed(_) => {
             let start = seed_start(sectors).filter(|start| *start >= first_usable);
             let start = start.ok_or_else(|| no_room(disk_size))?;
             add_seed(entries, start, disk_size)?;
             seed_at = start * SECTOR;
+            // cloud-init grows the last one, up to the seed.
+            manifest.partitions.iter().map(|p| p.start).max().unwrap_or(seed_at)..seed_at
         }
-    }
+    };
 
     let entries = first[2 * table..2 * table + ENTRIES].to_vec();
     let entries_crc = crc32(&entries);
@@ -102,6 +108,7 @@ pub fn fit(first: &mut [u8], manifest: &Manifest, disk_size: u64, fitted: Fitted
         backup,
         backup_at: (sectors - COPY) * SECTOR,
         seed_at,
+        grown,
     })
 }
 
@@ -125,9 +132,14 @@ fn check(first: &[u8], table: usize) -> Result<(), Trouble> {
     }
 }
 
-fn grow_root(entries: &mut [u8], manifest: &Manifest, usable_end: u64, root_size: Option<u64>) -> Result<(), Trouble> {
+fn grow_root(
+    entries: &mut [u8],
+    manifest: &Manifest,
+    usable_end: u64,
+    root_size: Option<u64>,
+) -> Result<Range<u64>, Trouble> {
     let Some(root) = manifest.partitions.iter().find(|p| p.role == PartitionRole::Root) else {
-        return Ok(());
+        return Ok(0..0);
     };
     let at = (root.number as usize)
         .checked_sub(1)
@@ -150,7 +162,7 @@ fn grow_root(entries: &mut [u8], manifest: &Manifest, usable_end: u64, root_size
         ));
     }
     put64(entry, 40, grown - 1);
-    Ok(())
+    Ok(root.start..grown * SECTOR)
 }
 
 /// The seed's first sector on a disk of so many: whole MiB, the last ones before the table's copy.

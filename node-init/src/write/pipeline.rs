@@ -9,7 +9,7 @@ use provisioner_api::{CHUNK_SIZE, Chunk, FIRST_MIB, Manifest};
 
 use super::decompress::Frames;
 use super::{FIRST, Meter, Source, Trouble, verify};
-use crate::disk::{Aligned, BlockDevice};
+use crate::disk::{Aligned, BlockDevice, zero};
 
 /// Hands: while one decompresses, others wait for the wire. More only cost memory on the PCs that have two cores.
 const HANDS: usize = 4;
@@ -161,7 +161,7 @@ impl Pen<'_> {
             let to = end.min(from.saturating_add(ZERO_PIECE));
             let length = (to - from).next_multiple_of(self.disk.sector());
             if length > 0 {
-                self.disk.zero(from, length).map_err(Trouble::disk(from))?;
+                zero(self.disk, from, length).map_err(Trouble::disk(from))?;
             }
             self.done(to);
         }

@@ -11,7 +11,7 @@ use gpt::disk::LogicalBlockSize;
 use proptest::prelude::*;
 use provisioner_api::SEED_SIZE;
 
-use super::fakes::{FakeDisk, IMAGE, Image, MIB, ROOT, cloud_image, image};
+use super::fakes::{FakeDisk, IMAGE, Image, MIB, ROOT, cloud_image, image, old_labels, put_old_labels};
 use super::*;
 
 fn install(disk: &FakeDisk, image: &Image) -> Result<(), Trouble> {
@@ -222,6 +222,26 @@ fn has_its_seed(disk: &[u8], image: &Image) -> bool {
 fn is_body_complete(disk: &[u8], image: &Image) -> bool {
     let mib = usize::try_from(MIB).unwrap();
     disk[mib..image.raw.len()] == image.raw[mib..]
+}
+
+#[test]
+fn no_label_of_a_former_life_is_left_in_the_new_partition_or_on_the_disk() {
+    let size = 100 * MIB;
+    for (image, root) in [
+        (image(), ROOT..99 * MIB),
+        // cloud-init grows it up to the seed.
+        (cloud_image(), ROOT..95 * MIB),
+    ] {
+        let mut content = vec![0xEE; usize::try_from(size).unwrap()];
+        put_old_labels(&mut content, &root);
+        put_old_labels(&mut content, &(0..size));
+        let disk = FakeDisk::holding(content);
+        install(&disk, &image).unwrap();
+        let left = disk.content();
+        assert!(is_body_complete(&left, &image));
+        assert_eq!(old_labels(&left, &root), [""; 0]);
+        assert_eq!(old_labels(&left, &(0..size)), [""; 0]);
+    }
 }
 
 #[test]

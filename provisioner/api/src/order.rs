@@ -32,10 +32,13 @@ pub enum Order {
         /// Bytes that the disk must hold.
         need: u64,
     },
-    /// Discard the disk where it can be discarded and clear its partition tables.
+    /// Discard the disk where it can be discarded, and clear its partition tables and all labels.
     Wipe {
         /// The disk that was chosen at approval.
         disk: DiskRef,
+        /// The one that its layout takes besides: a mirror's other half, or the data's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        second: Option<DiskRef>,
     },
     /// Write the image, set the node up on it, and report [`crate::Event::Written`].
     Install(Box<Install>),

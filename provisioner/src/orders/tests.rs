@@ -120,7 +120,13 @@ fn in_ram_an_order_is_the_next_step_to_a_node() {
             need: 4 << 30
         }
     );
-    assert_eq!(order(&wiping(), Life::Ram), Order::Wipe { disk: disk() });
+    assert_eq!(
+        order(&wiping(), Life::Ram),
+        Order::Wipe {
+            disk: disk(),
+            second: None
+        }
+    );
     let Order::Install(install) = order(&installing(false), Life::Ram) else {
         panic!("no installation")
     };
@@ -152,7 +158,32 @@ fn for_an_installer_node_init_checks_and_wipes_and_then_makes_room_for_it() {
         plan: plan.clone(),
         attempt,
     };
-    assert_eq!(asked(wiping.clone()), Order::Wipe { disk: disk() });
+    assert_eq!(
+        asked(wiping.clone()),
+        Order::Wipe {
+            disk: disk(),
+            second: None
+        }
+    );
+    let second = DiskRef {
+        serial: Some("S-2".into()),
+        ..disk()
+    };
+    let mirrored = State::Wiping {
+        plan: Plan {
+            second: Some(second.clone()),
+            ..plan.clone()
+        },
+        attempt,
+    };
+    assert_eq!(
+        asked(mirrored),
+        Order::Wipe {
+            disk: disk(),
+            second: Some(second)
+        },
+        "a mirror's other half is wiped as well"
+    );
     let installing = |written| State::Installing {
         plan: plan.clone(),
         attempt,
