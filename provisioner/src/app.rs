@@ -35,6 +35,7 @@ mod media;
 mod operator;
 mod roles;
 mod templates;
+mod time;
 mod view;
 
 pub use boots::{Fetched, keep_lessons};
@@ -78,8 +79,6 @@ pub struct App {
     pub services: Mutex<Vec<ServiceStatus>>,
     /// When the state was last looked at.
     pub health: Health,
-    /// When the server started.
-    pub started: i64,
     /// Port of the API once it is bound: what the kernel chose where the configuration says 0.
     pub bound_api: OnceLock<u16>,
     changes: broadcast::Sender<Change>,
@@ -170,7 +169,6 @@ impl App {
             key,
             services,
             health: Health::default(),
-            started: now,
             bound_api: OnceLock::new(),
             changes,
         })

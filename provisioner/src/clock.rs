@@ -41,18 +41,37 @@ impl Reading {
         }
     }
 
-    /// By how much what was kept under `kept` has to be moved to be as long ago by this clock as it really is.
+    /// What became of the clock since an earlier reading.
     ///
     /// Within one start of the machine that is known exactly. After a restart nobody knows how long the machine was
-    /// off if its clock may be wrong: then no time has passed, since nothing could be heard meanwhile either.
-    pub fn moved_since(&self, kept: &Self) -> i64 {
-        let passed = if self.boot == kept.boot && !self.boot.is_empty() {
-            (self.running - kept.running).max(0)
+    /// off, for its clock may be wrong; only one that is earlier than before is certainly so.
+    pub fn since(&self, kept: &Self) -> Since {
+        let ahead = self.now.saturating_sub(kept.now);
+        if self.boot == kept.boot && !self.boot.is_empty() {
+            let by = ahead.saturating_sub(self.running.saturating_sub(kept.running).max(0));
+            return if by.abs() < TOLERANCE {
+                Since::Running
+            } else {
+                Since::Set(by)
+            };
+        }
+        if ahead < 0 {
+            Since::Set(ahead)
         } else {
-            0
-        };
-        self.now.saturating_sub(kept.now).saturating_sub(passed)
+            Since::Off(ahead)
+        }
     }
+}
+
+/// What became of a clock between two readings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// It ran on.
+    Running,
+    /// It was set by so many milliseconds.
+    Set(i64),
+    /// The machine was off, for so many milliseconds if its clock is right.
+    Off(i64),
 }
 
 /// The server's time, Unix milliseconds.
@@ -60,15 +79,21 @@ pub fn now() -> i64 {
     running().saturating_add(offset())
 }
 
-/// Follows the machine's clock; by how many milliseconds it was set, if it was. Whoever calls this moves all moments
-/// that are kept.
+/// Follows the machine's clock where that is corrected little by little. Where it was set, says by how many milliseconds:
+/// whoever calls this moves all moments that are kept, then calls [`advance`].
 pub fn follow() -> Option<i64> {
     let difference = wall().saturating_sub(now());
-    if difference == 0 {
-        return None;
+    if difference.abs() >= TOLERANCE {
+        return Some(difference);
     }
-    OFFSET.fetch_add(difference, Ordering::Relaxed);
-    (difference.abs() >= TOLERANCE).then_some(difference)
+    advance(difference);
+    None
+}
+
+/// Sets the server's clock, as the machine's was.
+pub fn advance(by: i64) {
+    let _ = offset();
+    OFFSET.fetch_add(by, Ordering::Relaxed);
 }
 
 /// The machine's own clock, which anybody may set: for people only.
@@ -89,8 +114,8 @@ fn offset() -> i64 {
     }
 }
 
-/// Milliseconds since the machine started. A machine that sleeps goes on counting, as its clients do.
-fn running() -> i64 {
+/// Milliseconds since the machine started. One that sleeps goes on counting, as its clients do.
+pub fn running() -> i64 {
     // Linux has had this clock since 2.6.39; it cannot fail.
     let Ok(time) = clock_gettime(ClockId::CLOCK_BOOTTIME) else {
         return 0;
@@ -114,27 +139,25 @@ mod tests {
     fn a_clock_that_was_set_between_two_readings_is_told_by_how_much() {
         let kept = reading(1000, 500, "a");
         // A minute passed, and the clock says so.
-        assert_eq!(reading(61_000, 60_500, "a").moved_since(&kept), 0);
+        assert_eq!(reading(61_000, 60_500, "a").since(&kept), Since::Running);
         // A minute passed, and the clock was set an hour ahead, or back to 1969.
-        assert_eq!(reading(3_661_000, 60_500, "a").moved_since(&kept), 3_600_000);
-        assert_eq!(reading(-1000, 60_500, "a").moved_since(&kept), -62_000);
+        assert_eq!(reading(3_661_000, 60_500, "a").since(&kept), Since::Set(3_600_000));
+        assert_eq!(reading(-1000, 60_500, "a").since(&kept), Since::Set(-62_000));
     }
 
     #[test]
-    fn after_a_restart_of_the_machine_no_time_has_passed() {
+    fn after_a_restart_of_the_machine_only_a_clock_that_goes_back_is_certainly_wrong() {
         let kept = reading(1_000_000, 900_000, "a");
-        assert_eq!(reading(500, 100, "b").moved_since(&kept), -999_500);
-        assert_eq!(reading(9_000_000, 100, "b").moved_since(&kept), 8_000_000);
+        assert_eq!(reading(500, 100, "b").since(&kept), Since::Set(-999_500));
+        assert_eq!(reading(9_000_000, 100, "b").since(&kept), Since::Off(8_000_000));
         // A machine that does not say which start it is.
-        assert_eq!(
-            reading(9_000_000, 950_000, "").moved_since(&reading(1_000_000, 900_000, "")),
-            8_000_000
-        );
+        let unknown = reading(1_000_000, 900_000, "");
+        assert_eq!(reading(9_000_000, 950_000, "").since(&unknown), Since::Off(8_000_000));
     }
 
     #[test]
     fn the_servers_time_is_the_machines_as_long_as_nobody_sets_that() {
-        assert!((now() - wall()).abs() < TOLERANCE);
         assert_eq!(follow(), None);
+        assert!((now() - wall()).abs() < TOLERANCE);
     }
 }

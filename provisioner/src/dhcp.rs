@@ -21,7 +21,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use pxe::Mac;
@@ -34,6 +34,7 @@ use self::answer::{Around, Lines, Now, Segment, tell};
 use self::card::CardSocket;
 use self::commit::{Committer, Promises};
 use self::outbox::Outbox;
+use crate::clock::Reading;
 use crate::config::{Dhcp, Reservation, Subnet};
 use crate::leases::Log;
 use crate::network::{Files, Interface, Sightings};
@@ -108,11 +109,10 @@ struct Clock {
 }
 
 impl Clock {
-    fn start() -> Self {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH);
+    fn start(today: &Reading) -> Self {
         Self {
             started: Instant::now(),
-            unix: unix.map_or(0, |since| since.as_secs()),
+            unix: u64::try_from(today.now / 1000).unwrap_or(0),
         }
     }
 
@@ -127,8 +127,9 @@ impl Clock {
 
 /// Binds sockets on every interface and reads the lease log. Needs privileges; wants no runtime.
 pub fn bind(settings: &Settings, files: Arc<dyn Files>, sightings: Arc<dyn Sightings>) -> Result<Listener> {
-    let log = Log::open(&settings.leases)?;
-    let clock = Clock::start();
+    let today = Reading::take();
+    let log = Log::open(&settings.leases, &today)?;
+    let clock = Clock::start(&today);
     let segments = networks::segments(settings, &log, clock.unix)?;
     Ok(Listener {
         segments: segments

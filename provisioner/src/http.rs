@@ -96,7 +96,7 @@ pub async fn run(app: Arc<App>, sockets: Sockets, stop: CancellationToken) -> an
     crate::metrics::install();
     let Sockets { http, api, control } = sockets;
     let api_port = api.local_addr()?.port();
-    let hub = Arc::new(Hub::new(app.started, live::PACE));
+    let hub = Arc::new(Hub::new(app.presence.started(), live::PACE));
     let web = Web {
         app: app.clone(),
         hub: hub.clone(),

@@ -225,6 +225,18 @@ impl Journal {
         kept.cards.get(&mac).cloned()
     }
 
+    /// The clock was set by so many milliseconds: everything was seen as long ago as before.
+    pub fn shift(&self, by: i64) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for card in kept.cards.values_mut() {
+            card.at = card.at.saturating_add(by);
+            for seen in card.attempts.iter_mut().flat_map(|attempt| &mut attempt.steps) {
+                seen.at = seen.at.saturating_add(by);
+                seen.last = seen.last.saturating_add(by);
+            }
+        }
+    }
+
     /// All cards, the last seen first.
     pub fn cards(&self) -> Vec<Card> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);

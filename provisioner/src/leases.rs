@@ -8,14 +8,17 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read as _};
 use std::net::Ipv4Addr;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use nix::fcntl::OFlag;
 use pxe::Mac;
 use pxe::lease::Lease;
+
+use crate::clock::{Reading, Since};
 
 /// Name of the log in the state folder.
 pub const FILE: &str = "leases";
@@ -23,6 +26,8 @@ pub const FILE: &str = "leases";
 const ROOM: u64 = 256 * 1024;
 /// Size at which the log is made anew; a pool of 1,000 addresses needs 70 KB.
 const LARGE: u64 = 8 * 1024 * 1024;
+/// Milliseconds between two notes of the time: after a power cut leases last that much longer at most.
+const NOTE_EVERY: i64 = 60_000;
 
 /// One promise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,18 +61,44 @@ pub struct Log {
     leases: BTreeMap<Ipv4Addr, Lease>,
     /// Lines that could not be written yet.
     unsaved: Vec<u8>,
+    clock: Clock,
+}
+
+/// The clock by which the ends of leases are counted: it runs evenly from the start on, like those of their clients.
+#[derive(Debug)]
+struct Clock {
+    /// What the clocks said at the start.
+    opened: Reading,
+    /// The running time at which it was last written into the log.
+    noted: i64,
+}
+
+impl Clock {
+    /// What it says when the machine has run so long.
+    fn at(&self, running: i64) -> Reading {
+        Reading {
+            now: self.opened.now.saturating_add(running - self.opened.running),
+            running,
+            boot: self.opened.boot.clone(),
+        }
+    }
 }
 
 impl Log {
-    /// Opens the log, or begins one, and makes it anew.
-    pub fn open(path: &Path) -> Result<Self> {
-        let old = match fs::read(path) {
+    /// Opens the log, or begins one, and makes it anew, by the clock of today.
+    pub fn open(path: &Path, today: &Reading) -> Result<Self> {
+        let old = match read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error).with_context(|| format!("reading the lease log {}", path.display())),
         };
-        let leases = replay(&old);
-        let (file, end, room) = rewrite(path, &leases)
+        let mut leases = replay(&old);
+        in_time(&mut leases, last_clock(&old).as_ref(), today);
+        let clock = Clock {
+            opened: today.clone(),
+            noted: today.running,
+        };
+        let (file, end, room) = rewrite(path, &leases, &clock)
             // Making it anew saves room, and a full disk is no reason to leave a lab without its server: the old log
             // serves on.
             .or_else(|error| reopen(path, &old).map_err(|_| error))
@@ -79,6 +110,7 @@ impl Log {
             room,
             leases,
             unsaved: Vec::new(),
+            clock,
         })
     }
 
@@ -88,8 +120,9 @@ impl Log {
     }
 
     /// Makes promises durable; they may be told when this returns. What fails is kept and tried again with the
-    /// next promise.
-    pub fn append(&mut self, records: &[Record]) -> io::Result<()> {
+    /// next promise. `running` is how long the machine has run, in milliseconds.
+    pub fn append(&mut self, records: &[Record], running: i64) -> io::Result<()> {
+        self.note_clock(running);
         for record in records {
             apply(&mut self.leases, *record);
             // All leases are known, so a log that could not be written for hours is made anew as a whole.
@@ -98,12 +131,20 @@ impl Log {
             }
         }
         if self.end + self.unsaved.len() as u64 > LARGE || self.unsaved.len() as u64 >= ROOM {
-            (self.file, self.end, self.room) = rewrite(&self.path, &self.leases)?;
+            (self.file, self.end, self.room) = rewrite(&self.path, &self.leases, &self.clock)?;
         } else {
             self.write()?;
         }
         self.unsaved.clear();
         Ok(())
+    }
+
+    /// Writes down what time it is, with the next promise: the next start counts on from there.
+    fn note_clock(&mut self, running: i64) {
+        if running - self.clock.noted >= NOTE_EVERY {
+            self.clock.noted = running;
+            self.unsaved.extend(clock_line(&self.clock.at(running)).bytes());
+        }
     }
 
     fn write(&mut self) -> io::Result<()> {
@@ -116,6 +157,38 @@ impl Log {
         self.end = after;
         Ok(())
     }
+}
+
+/// Reads the log, as root in a folder that another user may write to: a link there may lead anywhere.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlag::O_NOFOLLOW.bits())
+        .open(path)?
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Brings the ends of leases in line with the clock of today: a client counts its lease by a clock of its own, and
+/// an address in use must not be free because this machine's clock was set. How long the machine was off nobody knows; then
+/// leases last as long as they did when it was last heard of.
+fn in_time(leases: &mut BTreeMap<Ipv4Addr, Lease>, kept: Option<&Reading>, today: &Reading) {
+    let Some(kept) = kept else { return };
+    let (Since::Set(by) | Since::Off(by)) = today.since(kept) else {
+        return;
+    };
+    for lease in leases.values_mut() {
+        lease.until = lease.until.saturating_add_signed(by / 1000);
+    }
+}
+
+/// What the clocks said when that was last written down.
+fn last_clock(bytes: &[u8]) -> Option<Reading> {
+    let lines = text(bytes).split(|&byte| byte == b'\n').rev();
+    lines
+        .filter_map(|line| std::str::from_utf8(line).ok())
+        .find_map(parse_clock)
 }
 
 /// Reads as many whole lines as there are.
@@ -147,16 +220,19 @@ fn apply(leases: &mut BTreeMap<Ipv4Addr, Lease>, record: Record) {
 
 /// Goes on behind the text of the log that is there.
 fn reopen(path: &Path, old: &[u8]) -> io::Result<(File, u64, u64)> {
-    let file = OpenOptions::new().write(true).open(path)?;
+    let file = OpenOptions::new()
+        .write(true)
+        .custom_flags(OFlag::O_NOFOLLOW.bits())
+        .open(path)?;
     // A line that was cut is written over; what may stay of it has no checksum that fits.
     let whole = text(old).iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
     Ok((file, whole as u64, old.len() as u64))
 }
 
 /// Writes a new file beside the old one, and puts it in its place when it is whole.
-fn rewrite(path: &Path, leases: &BTreeMap<Ipv4Addr, Lease>) -> io::Result<(File, u64, u64)> {
+fn rewrite(path: &Path, leases: &BTreeMap<Ipv4Addr, Lease>, clock: &Clock) -> io::Result<(File, u64, u64)> {
     let new = path.with_extension("new");
-    let written = write_new(path, &new, leases);
+    let written = write_new(path, &new, leases, clock);
     if written.is_err() {
         // It may be what fills the disk; that it could not be written is the news, not this.
         let _ = fs::remove_file(&new);
@@ -164,14 +240,20 @@ fn rewrite(path: &Path, leases: &BTreeMap<Ipv4Addr, Lease>) -> io::Result<(File,
     written
 }
 
-fn write_new(path: &Path, new: &Path, leases: &BTreeMap<Ipv4Addr, Lease>) -> io::Result<(File, u64, u64)> {
-    let text: String = leases.values().map(|lease| line(&Record::Bound(*lease))).collect();
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o640)
-        .open(new)?;
+fn write_new(
+    path: &Path,
+    new: &Path,
+    leases: &BTreeMap<Ipv4Addr, Lease>,
+    clock: &Clock,
+) -> io::Result<(File, u64, u64)> {
+    let lines = leases.values().map(|lease| line(&Record::Bound(*lease)));
+    let text: String = lines.chain([clock_line(&clock.at(clock.noted))]).collect();
+    // What an earlier try has left, or somebody has put there.
+    match fs::remove_file(new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(new)?;
     let end = text.len() as u64;
     let room = make_room(&file, end, end)?;
     file.write_all_at(text.as_bytes(), 0)?;
@@ -191,6 +273,30 @@ fn make_room(file: &File, long: u64, end: u64) -> io::Result<u64> {
     file.write_all_at(&vec![0; zeros], long)?;
     file.sync_all()?;
     Ok(room)
+}
+
+/// `clock 1700000000000 86400000 0d5c2c5e-… 1f2e3d4c`: the time, how long the machine ran, which start of it that was.
+fn clock_line(reading: &Reading) -> String {
+    let Reading { now, running, boot } = reading;
+    let words = format!("clock {now} {running} {boot}");
+    format!("{words} {:08x}\n", checksum(&words))
+}
+
+fn parse_clock(line: &str) -> Option<Reading> {
+    match whole(line)?.split(' ').collect::<Vec<_>>()[..] {
+        ["clock", now, running, boot] => Some(Reading {
+            now: now.parse().ok()?,
+            running: running.parse().ok()?,
+            boot: boot.to_owned(),
+        }),
+        _ => None,
+    }
+}
+
+/// The words of a line, if it is as it was written.
+fn whole(line: &str) -> Option<&str> {
+    let (words, sum) = line.rsplit_once(' ')?;
+    (u32::from_str_radix(sum, 16).ok()? == checksum(words)).then_some(words)
 }
 
 /// `bound 10.77.0.130 52:54:00:77:00:01 1700003600 known 1f2e3d4c`
@@ -213,11 +319,7 @@ fn line(record: &Record) -> String {
 }
 
 fn parse(line: &str) -> Option<Record> {
-    let (words, sum) = line.rsplit_once(' ')?;
-    if u32::from_str_radix(sum, 16).ok()? != checksum(words) {
-        return None;
-    }
-    let words: Vec<&str> = words.split(' ').collect();
+    let words: Vec<&str> = whole(line)?.split(' ').collect();
     match words[..] {
         ["bound", address, mac, until, known] => Some(Record::Bound(Lease {
             address: address.parse().ok()?,

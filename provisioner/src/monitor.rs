@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::app::{App, Change};
+use crate::events;
 use crate::lifecycle::{Event, State};
 use crate::registry::{Entry, Node, RegistryError};
-use crate::{clock, events};
 
 /// Time between two looks. Liveness is told in tens of seconds; a look at a thousand nodes takes a millisecond.
 const PACE: Duration = Duration::from_secs(1);
@@ -45,15 +45,15 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) -> Result<()> {
             _ = pace.tick() => {}
             () = stop.cancelled() => return Ok(()),
         }
-        let now = clock::now();
-        app.presence.tick(now);
         looks = looks.wrapping_add(1);
-        if looks.is_multiple_of(EXAMINE) {
-            app.examine(now);
-        }
         let app = Arc::clone(&app);
         // What is due is written to the disk; a disk that is full gets another chance in a second.
         tokio::task::spawn_blocking(move || {
+            let now = app.keep_time();
+            app.presence.tick(now);
+            if looks.is_multiple_of(EXAMINE) {
+                app.examine(now);
+            }
             look(&app, now);
             keep_house(&app, looks);
         })
@@ -129,7 +129,7 @@ fn call_overdue(app: &App, node: &Node, now: i64) -> Result<(), RegistryError> {
         _ => (nodes.first_boot_timeout, 0),
     };
     let patience = i64::try_from(patience.as_millis()).unwrap_or(i64::MAX);
-    if now - node.since.max(app.started).max(heard) <= patience {
+    if now - node.since.max(app.presence.started()).max(heard) <= patience {
         return Ok(());
     }
     let event = match (&node.installed, node.note.as_str()) {
@@ -159,7 +159,7 @@ fn call_overdue(app: &App, node: &Node, now: i64) -> Result<(), RegistryError> {
 fn call_silent(app: &App, node: &Node, now: i64) -> Result<(), RegistryError> {
     let patience = i64::try_from(app.config.nodes.installer_timeout.as_millis()).unwrap_or(i64::MAX);
     let heard = app.presence.of(&node.id).map_or(0, |seen| seen.at);
-    let silent = now - node.since.max(app.started).max(heard) > patience;
+    let silent = now - node.since.max(app.presence.started()).max(heard) > patience;
     let over = || {
         app.registry
             .installation(&node.id)
@@ -180,7 +180,7 @@ fn call_silent(app: &App, node: &Node, now: i64) -> Result<(), RegistryError> {
 /// A machine that nobody approved and that is gone for good leaves no trace but its events.
 fn forget(app: &App, node: &Node, now: i64) -> Result<(), RegistryError> {
     let heard = app.presence.of(&node.id).map_or(0, |seen| seen.at).max(node.since);
-    if now - heard < FORGET_AFTER || now - app.started < LISTENED {
+    if now - heard < FORGET_AFTER || now - app.presence.started() < LISTENED {
         return Ok(());
     }
     let entry = Entry::new(

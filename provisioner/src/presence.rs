@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 /// Everything of this kind.
 #[derive(Debug)]
 pub struct Presence {
-    started: i64,
+    started: AtomicI64,
     /// The newest time that anybody told: for callers that have no clock at hand and need none to the second.
     now: AtomicI64,
     nodes: Mutex<HashMap<String, Entry>>,
@@ -46,7 +46,7 @@ impl Presence {
     /// Nobody was heard yet.
     pub fn new(now: i64) -> Self {
         Self {
-            started: now,
+            started: AtomicI64::new(now),
             now: AtomicI64::new(now),
             nodes: Mutex::default(),
         }
@@ -54,12 +54,12 @@ impl Presence {
 
     /// When the server started to listen: a silence begins here at the earliest.
     pub fn started(&self) -> i64 {
-        self.started
+        self.started.load(Ordering::Relaxed)
     }
 
     /// The time has come this far.
     pub fn tick(&self, now: i64) {
-        self.now.fetch_max(now, Ordering::Relaxed);
+        self.now.store(now, Ordering::Relaxed);
     }
 
     /// What is known of a node.
@@ -84,7 +84,16 @@ impl Presence {
     /// The node waits on an open connection.
     pub fn still_there(&self, node: &str) {
         let now = self.now.load(Ordering::Relaxed);
-        self.update(node, |seen| seen.at = seen.at.max(now));
+        self.update(node, |seen| seen.at = now);
+    }
+
+    /// The clock was set by so many milliseconds: everybody was heard as long ago as before.
+    pub fn shift(&self, by: i64) {
+        self.started.fetch_add(by, Ordering::Relaxed);
+        self.now.fetch_add(by, Ordering::Relaxed);
+        for entry in self.lock().values_mut().filter(|entry| entry.seen.at != 0) {
+            entry.seen.at = entry.seen.at.saturating_add(by);
+        }
     }
 
     /// What a node waits on for news of its orders.

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Giving up what only binding needed.
 
-use std::os::unix::fs::lchown;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use caps::CapSet;
 use nix::unistd::{Gid, Uid, User, geteuid, setgroups, setresgid, setresuid};
+
+mod own;
+
+pub(crate) use own::{own, own_opened};
 
 /// How the process goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,22 +74,6 @@ fn drop_capabilities() -> Result<()> {
         CapSet::Permitted,
     ] {
         caps::clear(None, set).with_context(|| format!("clearing the {set:?} set"))?;
-    }
-    Ok(())
-}
-
-/// What root has made so far must be the user's from now on.
-fn own(folders: &[&Path], uid: Uid, gid: Gid) -> Result<()> {
-    let mut rest: Vec<PathBuf> = folders.iter().map(|folder| (*folder).to_owned()).collect();
-    while let Some(path) = rest.pop() {
-        lchown(&path, Some(uid.as_raw()), Some(gid.as_raw()))
-            .with_context(|| format!("giving {} to the user", path.display()))?;
-        if path.is_dir() && !path.is_symlink() {
-            let entries = path.read_dir().with_context(|| format!("listing {}", path.display()))?;
-            for entry in entries {
-                rest.push(entry.with_context(|| format!("listing {}", path.display()))?.path());
-            }
-        }
     }
     Ok(())
 }

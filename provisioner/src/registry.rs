@@ -22,6 +22,7 @@ mod index;
 mod installations;
 mod join;
 mod lessons;
+mod moments;
 mod node;
 mod register;
 mod secrets;

@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 
 use crate::app::App;
 use crate::config::Config;
+use crate::doctor::look;
 use crate::images::ImageStore;
 use crate::media::Media;
 use crate::network::Notice;
@@ -148,6 +149,7 @@ fn open(config: Config) -> Result<Arc<App>> {
     let state = config.paths.state.clone();
     let at = || format!("opening the state in {}", state.display());
     let registry = Registry::open(&state).with_context(at)?;
+    in_time(&registry).with_context(at)?;
     let images = ImageStore::open(&state, &config.paths.trusted_keys()).with_context(at)?;
     let media = Media::open(&state).with_context(at)?;
     let templates = SiteTemplates::open(&config.templates, &state, trial::apart).with_context(at)?;
@@ -198,6 +200,18 @@ async fn serve(app: &Arc<App>, edges: Edges, notices: mpsc::Receiver<Notice>) ->
     }
     remove_socket(app);
     outcome
+}
+
+/// Brings what was kept in line with the clock of today.
+fn in_time(registry: &Registry) -> Result<()> {
+    let reading = clock::Reading::take();
+    if let Some(by) = registry.resume(&reading)? {
+        warn!(by, "this machine's clock was set while the server did not run");
+    }
+    if reading.now < look::built(reading.now) {
+        warn!("this machine's clock is earlier than this program; set it, and look at its battery");
+    }
+    Ok(())
 }
 
 fn why_ended(ended: Result<Result<()>, tokio::task::JoinError>) -> Result<()> {

@@ -9,12 +9,14 @@ use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PublicKeyData as _};
 use ring::digest;
 use rustls::crypto::{CryptoProvider, ring as provider};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::time_provider::TimeProvider;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 mod callers;
@@ -134,9 +136,20 @@ fn certify(key: &KeyPair, path: &Path) -> Result<Vec<u8>> {
     Ok(pem.into_bytes())
 }
 
+/// The time, also before 1970: rustls' own clock panics there, and nothing here depends on the date.
+#[derive(Debug)]
+struct AnyTime;
+
+impl TimeProvider for AnyTime {
+    fn current_time(&self) -> Option<UnixTime> {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Some(UnixTime::since_unix_epoch(since))
+    }
+}
+
 fn config(certificate: CertificateDer<'static>, key: PrivateKeyDer<'static>) -> Result<rustls::ServerConfig> {
     let provider: Arc<CryptoProvider> = Arc::new(provider::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+    let mut config = rustls::ServerConfig::builder_with_details(Arc::clone(&provider), Arc::new(AnyTime))
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(Arc::new(AnyCaller::new(provider)))
         .with_single_cert(vec![certificate], key)?;

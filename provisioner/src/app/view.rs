@@ -101,7 +101,7 @@ impl App {
         StatusReport {
             version: env!("CARGO_PKG_VERSION").into(),
             site: self.config.site.clone(),
-            uptime: u64::try_from((now - self.started) / 1000).unwrap_or(0),
+            uptime: u64::try_from((now - self.presence.started()) / 1000).unwrap_or(0),
             services,
             nodes,
             warnings,

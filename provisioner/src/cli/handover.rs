@@ -3,14 +3,17 @@
 //!
 //! Root puts it into the server's state; who is not root and may steer the server hands over what it can read.
 
-use std::fs::{self, File};
-use std::os::unix::fs::{MetadataExt as _, chown};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
-use nix::fcntl::{Flock, FlockArg};
+use anyhow::{Context, Result, ensure};
+use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::unistd::{Gid, Uid};
 
 use crate::config::Paths;
+use crate::privileges;
 
 /// How the names of such folders begin; what follows is the process that made it.
 const PREFIX: &str = "handover-";
@@ -43,7 +46,8 @@ impl Handover {
             folder: target,
             owner: Some(owner),
         };
-        copy_folder(&folder, &copy.folder, owner)
+        copy_folder(&folder, &copy.inside())
+            .and_then(|()| copy.give())
             .with_context(|| format!("handing {} over to the server", folder.display()))?;
         Ok(copy)
     }
@@ -65,10 +69,21 @@ impl Handover {
 
     /// Gives what was filled in to the server.
     pub(super) fn give(&self) -> Result<()> {
-        if let Some(owner) = self.owner {
-            give(&self.folder, owner).with_context(|| format!("giving {} to the server", self.folder.display()))?;
+        if let (Some((uid, gid)), Some(made)) = (self.owner, &self.made) {
+            privileges::own_opened(&**made, Uid::from_raw(uid), Gid::from_raw(gid))
+                .with_context(|| format!("giving {} to the server", self.folder.display()))?;
         }
         Ok(())
+    }
+
+    /// Where to fill it: the very folder that was made, whatever has its name by now. The state is the server's user's, who
+    /// may put a link to anywhere in its place; in a folder of root's he may put nothing.
+    pub(super) fn inside(&self) -> PathBuf {
+        match &self.made {
+            // Of this process by number: programs that it starts fill it as well.
+            Some(made) => format!("/proc/{}/fd/{}", std::process::id(), made.as_raw_fd()).into(),
+            None => self.folder.clone(),
+        }
     }
 
     /// Where the server finds it.
@@ -107,39 +122,36 @@ fn in_state(paths: &Paths) -> PathBuf {
 
 fn make(folder: &Path) -> Result<Flock<File>> {
     let making = || format!("making {}", folder.display());
-    fs::create_dir(folder).with_context(making)?;
-    lock(folder).with_context(making)
+    DirBuilder::new().mode(0o700).create(folder).with_context(making)?;
+    let made = lock(folder).with_context(making)?;
+    let about = made.metadata().with_context(making)?;
+    // Somebody may have put another in its place meanwhile.
+    ensure!(
+        about.uid() == nix::unistd::geteuid().as_raw() && about.mode() & 0o077 == 0,
+        "{} is not the folder that was made; try again",
+        folder.display()
+    );
+    Ok(made)
 }
 
 fn lock(folder: &Path) -> Result<Flock<File>> {
-    Flock::lock(File::open(folder)?, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| error.into())
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_DIRECTORY).bits())
+        .open(folder)?;
+    Flock::lock(opened, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| error.into())
 }
 
-fn give(folder: &Path, owner: (u32, u32)) -> Result<()> {
-    chown(folder, Some(owner.0), Some(owner.1))?;
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            give(&path, owner)?;
-        } else {
-            chown(&path, Some(owner.0), Some(owner.1))?;
-        }
-    }
-    Ok(())
-}
-
-/// Copies plain files and one level after the other of folders; an image has nothing else.
-fn copy_folder(from: &Path, to: &Path, owner: (u32, u32)) -> Result<()> {
-    fs::create_dir_all(to).with_context(|| format!("making {}", to.display()))?;
-    chown(to, Some(owner.0), Some(owner.1))?;
+/// Copies plain files and one level after the other of folders into one that is there; an image has nothing else.
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
     for entry in fs::read_dir(from).with_context(|| format!("listing {}", from.display()))? {
         let entry = entry?;
         let (source, target) = (entry.path(), to.join(entry.file_name()));
         if entry.file_type()?.is_dir() {
-            copy_folder(&source, &target, owner)?;
+            fs::create_dir(&target).with_context(|| format!("making {}", target.display()))?;
+            copy_folder(&source, &target)?;
         } else {
             fs::copy(&source, &target).with_context(|| format!("copying {}", source.display()))?;
-            chown(&target, Some(owner.0), Some(owner.1))?;
         }
     }
     Ok(())
@@ -170,5 +182,26 @@ mod tests {
         drop(held);
         in_state(&paths);
         assert!(!worked_in.exists());
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_folder_leads_nobody_elsewhere() {
+        let state = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let source = tempfile::tempdir().unwrap();
+        fs::write(source.path().join("initrd"), "x").unwrap();
+        let folder = state.path().join("handover-1");
+        let handover = Handover {
+            made: Some(make(&folder).unwrap()),
+            folder: folder.clone(),
+            owner: None,
+        };
+        // What the server's user may do in his own folder.
+        fs::rename(&folder, state.path().join("away")).unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), &folder).unwrap();
+        copy_folder(source.path(), &handover.inside()).unwrap();
+        assert!(state.path().join("away/initrd").exists());
+        assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+        assert!(lock(&folder).is_err(), "a link is no folder that was made");
     }
 }

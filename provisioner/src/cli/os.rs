@@ -48,7 +48,7 @@ fn import(config: &Config, client: &Client, what: &OsImport, json: bool) -> anyh
     let staging = Handover::empty(&config.paths)?;
     room_for(staging.folder(), examined.size())?;
     let bar = self::bar("unpacking")?;
-    let arrival = examined.unpack(staging.folder(), &mut |done, total| show(&bar, done, total));
+    let arrival = examined.unpack(&staging.inside(), &mut |done, total| show(&bar, done, total));
     bar.finish_and_clear();
     let arrival = arrival?;
     staging.give()?;

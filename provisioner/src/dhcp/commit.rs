@@ -18,6 +18,7 @@ use tracing::debug;
 
 use super::answer::Outgoing;
 use super::outbox::Outbox;
+use crate::clock;
 use crate::leases::{Log, Record};
 use crate::network::{Notice, Sightings};
 
@@ -161,7 +162,7 @@ impl Writer {
                 round.push(next);
             }
             records.extend(round.iter().flat_map(|promises| &promises.records));
-            let saved = self.log.append(&records);
+            let saved = self.log.append(&records, clock::running());
             self.written.end(&records, saved.is_ok());
             if let Err(error) = saved {
                 self.unsaved(&error);

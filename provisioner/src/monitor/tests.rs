@@ -128,3 +128,65 @@ fn a_visitor_that_nobody_approved_is_forgotten_after_a_month_and_a_node_never() 
     look(&lab.app, NOW + 10 * FORGET_AFTER);
     assert_eq!(lab.app.nodes(NOW).len(), 1);
 }
+
+/// The clock of the machine is set by so much; what the server's clock says then.
+fn set_clock(lab: &Lab, now: i64, by: i64) -> i64 {
+    let then = crate::clock::Reading {
+        now: now + by,
+        running: 1,
+        boot: "a".into(),
+    };
+    lab.app.clock_was_set(by, &then).unwrap();
+    now + by
+}
+
+const YEAR: i64 = 365 * 24 * 60 * MINUTE;
+
+#[test]
+fn a_clock_that_is_set_makes_nobody_lost_or_alive_or_forgotten() {
+    for by in [YEAR, -40 * YEAR] {
+        let lab = Lab::new(WITH_RULE);
+        let caller = lab.ready();
+        lab.beat(&caller, "disk-1", NOW);
+        let now = set_clock(&lab, NOW + 10 * SECOND, by);
+        look(&lab.app, now);
+        assert_eq!(
+            (liveness(&lab, now).as_str(), count(&lab, "lost")),
+            ("alive", 0),
+            "{by}"
+        );
+        // It falls silent, and that is noticed when it should be.
+        let later = now + MINUTE;
+        look(&lab.app, later);
+        assert_eq!(
+            (liveness(&lab, later).as_str(), count(&lab, "lost")),
+            ("lost", 1),
+            "{by}"
+        );
+        assert_eq!(count(&lab, "clock-set"), 1);
+    }
+    let lab = Lab::new("");
+    lab.register("k9", crate::app::tests::MAC, "a", Life::Ram, NOW);
+    let now = set_clock(&lab, NOW + 25 * 60 * MINUTE, YEAR);
+    look(&lab.app, now);
+    assert_eq!((lab.app.nodes(now).len(), count(&lab, "forgotten")), (1, 0));
+}
+
+#[test]
+fn a_machine_that_waits_is_not_forgotten_because_the_server_was_off_or_its_clock_says_so() {
+    let mut lab = Lab::new("");
+    lab.register("k9", crate::app::tests::MAC, "a", Life::Ram, NOW);
+    let reading = |now: i64, boot: &str| crate::clock::Reading {
+        now,
+        running: 1000,
+        boot: boot.into(),
+    };
+    lab.app.registry.resume(&reading(NOW, "a")).unwrap();
+    let now = NOW + YEAR;
+    lab.restart(now);
+    lab.app.registry.resume(&reading(now, "b")).unwrap();
+    look(&lab.app, now + 25 * 60 * MINUTE);
+    assert_eq!(count(&lab, "forgotten"), 0);
+    look(&lab.app, now + 31 * 24 * 60 * MINUTE);
+    assert_eq!(count(&lab, "forgotten"), 1, "a visitor is, in the end");
+}

@@ -10,9 +10,9 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{FILE, PATIENCE, READER_PAGES, Registry, RegistryError};
+use super::{FILE, PATIENCE, READER_PAGES, Registry, RegistryError, moments};
 use crate::clock::Reading;
 
 /// Bytes of a database that is checked whole each time: some 20 milliseconds. Of a larger one a table at a time.
@@ -84,16 +84,7 @@ impl Registry {
             let turn = self.files.next.fetch_add(1, Ordering::Relaxed);
             sound(&look, table(&look, turn)?.as_deref(), file)?;
         }
-        self.keep_clock(reading)
-    }
-
-    /// Keeps what the clocks say, for the next start.
-    fn keep_clock(&self, reading: &Reading) -> Result<(), RegistryError> {
-        let sql = "INSERT OR REPLACE INTO clock (id, at, running, boot) VALUES (1, ?1, ?2, ?3)";
-        self.db()
-            .prepare_cached(sql)?
-            .execute(params![reading.now, reading.running, reading.boot])?;
-        Ok(())
+        moments::keep_clock(&self.db(), reading)
     }
 
     /// Brings as much of the write-ahead log into the database file as can be done without waiting for anybody.

@@ -3,7 +3,6 @@
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::pin::Pin;
@@ -11,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nix::sys::stat::{Mode, umask};
 use socket2::{Domain, Socket, Type};
 use tracing::warn;
 
@@ -236,16 +236,18 @@ fn listen_on(path: &Path) -> Result<UnixListener> {
     {
         warn!(path = %path.display(), %error, "removing the socket of an earlier server");
     }
-    let listener =
-        UnixListener::bind(path).with_context(|| format!("binding the control socket {}", path.display()))?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(CONTROL_MODE))
-        .with_context(|| format!("setting the permissions of {}", path.display()))?;
-    Ok(listener)
+    // Made with its permissions: what has its name a moment later may be a link by the server's user, and this is root.
+    let before = umask(Mode::from_bits_truncate(!CONTROL_MODE & 0o777));
+    let listener = UnixListener::bind(path);
+    umask(before);
+    listener.with_context(|| format!("binding the control socket {}", path.display()))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 

@@ -165,3 +165,27 @@ fn a_window_that_makes_no_sense_is_refused() {
         ..open()
     }));
 }
+
+#[test]
+fn a_window_stays_open_for_its_time_however_the_clock_is_set() {
+    use crate::enrol::Admission;
+    const DAY: i64 = 86_400_000;
+    for by in [400 * DAY, -400 * DAY] {
+        let lab = Lab::new("");
+        on_a_segment(&lab, BESIDE);
+        let open = provisioner_api::OpenWindow {
+            seconds: Some(7200),
+            ..provisioner_api::OpenWindow::default()
+        };
+        let id = lab.app.open_window(&open, "operator", START).unwrap().id;
+        let then = crate::clock::Reading {
+            now: START + 3_600_000 + by,
+            ..crate::clock::Reading::default()
+        };
+        lab.app.clock_was_set(by, &then).unwrap();
+        let now = then.now;
+        assert_eq!(asks(&lab, MAC, None, now), Admission::Through(id), "{by}");
+        let over = now + 3_600_001;
+        assert_eq!(asks(&lab, "52:54:00:77:00:02", None, over), Admission::Ask, "{by}");
+    }
+}
