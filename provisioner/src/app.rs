@@ -23,6 +23,7 @@ use crate::registry::{Registry, RegistryError};
 use crate::store::StoreError;
 use crate::templates::SiteTemplates;
 use crate::tls::ServerKey;
+use crate::visitors::Visitors;
 
 mod boots;
 mod callers;
@@ -37,6 +38,7 @@ mod roles;
 mod templates;
 mod time;
 mod view;
+mod visitors;
 
 pub use boots::{Fetched, keep_lessons};
 pub use health::Health;
@@ -63,6 +65,8 @@ pub struct App {
     pub templates: SiteTemplates,
     /// What is known of nodes only while the server runs: who was heard when, progress, load.
     pub presence: Presence,
+    /// Starts in RAM that show a node's facts and were not let in as it.
+    pub visitors: Visitors,
     /// What was seen of cards on the wire lately, step by step.
     pub journal: Journal,
     /// What starts have taught about loaders and disks.
@@ -161,6 +165,7 @@ impl App {
             media,
             templates,
             presence,
+            visitors: Visitors::default(),
             journal: Journal::default(),
             memory: Memory::new(lessons),
             packages: Packages::default(),

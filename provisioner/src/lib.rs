@@ -43,3 +43,4 @@ pub mod templates;
 pub mod texts;
 pub mod tftp;
 pub mod tls;
+pub mod visitors;

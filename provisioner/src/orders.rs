@@ -5,6 +5,7 @@ use provisioner_api::{BridgeOrder, ImageRef, Install, Life, Names, NodeRole, Ord
 
 use crate::config::Profile;
 use crate::lifecycle::{Attempt, MAX_DISK_STARTS, Plan, State};
+use crate::registry::TurnedAway;
 
 /// Seconds in which the controller must be heard again after a node has moved its card under a bridge. A
 /// bridge without spanning tree forwards at once; DHCP takes some seconds more, a slow switch port thirty.
@@ -121,6 +122,23 @@ fn installed(state: &State, site: &Site<'_>) -> Order {
         State::Failed { cause, .. } => wait(cause.to_string()),
         State::Retired => wait("this machine is retired".into()),
     }
+}
+
+/// The order for a start in RAM that was turned away. It tells nothing of the node whose facts the machine shows.
+pub fn for_visitor(why: TurnedAway) -> Orders {
+    let order = match why {
+        TurnedAway::Installed => Order::Reboot {
+            into: RebootInto::Disk,
+            why: "this machine is installed and starts from its disk".into(),
+        },
+        TurnedAway::NotWanted => wait("this machine is not wanted here".into()),
+        TurnedAway::Occupied => wait(
+            "a machine with the same cards and labels is here already; this one comes in when that has fallen silent"
+                .into(),
+        ),
+    };
+    let revision = revision(&order, None);
+    Orders { revision, order }
 }
 
 /// What a machine waits for that nobody has approved, and why no rule did.

@@ -38,6 +38,8 @@ pub struct Seen {
     pub progress: Option<Progress>,
     /// How busy it is.
     pub load: Option<Load>,
+    /// Whether it has said that it goes down, and nothing since.
+    pub leaving: bool,
     /// Whether its silence was written down as an event.
     pub lost: bool,
 }
@@ -78,6 +80,7 @@ impl Presence {
         self.update(node, |seen| {
             seen.at = now;
             seen.from = Some(from);
+            seen.leaving = false;
         });
     }
 

@@ -24,6 +24,7 @@ mod join;
 mod lessons;
 mod moments;
 mod node;
+mod ram_start;
 mod register;
 mod secrets;
 mod store;
@@ -32,7 +33,8 @@ mod windows;
 pub use installations::Installation;
 pub use join::NoJoin;
 pub use node::{Keys, Node, Outline, Start};
-pub use register::{Door, MAX_UNAPPROVED};
+pub use ram_start::{Present, TurnedAway};
+pub use register::{Around, Door, Introduction, MAX_UNAPPROVED, Registration};
 pub use windows::Ticket;
 
 pub(crate) use health::damaged_or;
@@ -195,6 +197,7 @@ impl Registry {
             M::up(include_str!("registry/installations.sql")),
             M::up(include_str!("registry/joins.sql")),
             M::up(include_str!("registry/clock.sql")),
+            M::up(include_str!("registry/ram_start.sql")),
         ]);
         migrations.to_latest(&mut db).map_err(RegistryError::Migration)?;
         let mut index = Index::default();

@@ -331,7 +331,15 @@ impl Machine {
 
     fn obey(&mut self) -> Result<Step> {
         let session = self.power.session()?;
-        let orders = session.node.orders(session.seen, PATIENCE)?;
+        let orders = match session.node.orders(session.seen, PATIENCE) {
+            Err(error) if session.life == Life::Ram && node::status(&error) == Some(403) => {
+                // It is not known any more, or may come in now: it introduces itself again, as node-init does.
+                session.registered = None;
+                session.seen = None;
+                return self.register();
+            }
+            orders => orders?,
+        };
         session.seen = Some(orders.revision);
         let event = match orders.order {
             Order::Wait { why } => return Ok(Step::Waiting(why)),

@@ -2,10 +2,13 @@
 //! Who is who, when labels lie: two machines are two nodes, one machine stays one.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use anyhow::{Result, ensure};
-use provisioner_api::Smbios;
+use std::net::Ipv4Addr;
+
+use anyhow::{Context, Result, ensure};
+use provisioner_api::{Life, Order, RebootInto, Smbios, path};
 use tests::machine::{Machine, Step};
-use tests::node::inventory;
+use tests::node::tls::Key;
+use tests::node::{Node, inventory};
 use tests::rom::Kind;
 use tests::rom::script::Script;
 use tests::server::{ALONE, EVERYBODY, PATIENCE, Street, Yard};
@@ -144,6 +147,104 @@ fn a_new_machine_is_examined_although_a_ready_node_has_its_uuid() {
         ready.cut_power();
         ready.run_until_serving(PATIENCE)?;
         ensure!(ready.disk.writes == 2, "the ready node was written again");
+        Ok(())
+    })
+    .unwrap();
+}
+
+/// Steps up to the RAM environment, whose command line says where the server is: what everybody on the cable can read.
+fn what_the_script_says(machine: &mut Machine) -> Result<(std::net::SocketAddr, String)> {
+    let Step::Booted(boot) = machine.run_until(PATIENCE, |step| matches!(step, Step::Booted(_)))? else {
+        unreachable!("just matched")
+    };
+    let controller = boot.argument("gleaner.controller").context("no controller")?;
+    let pin = boot.argument("gleaner.pin").context("no pin")?;
+    Ok((controller.parse()?, pin.to_owned()))
+}
+
+/// A liar in RAM that shows the facts of another machine.
+fn liar(from: Ipv4Addr, (controller, pin): &(std::net::SocketAddr, String), machine: &Machine) -> Result<Node> {
+    let mut liar = Node::start(from, *controller, pin, Key::new()?)?;
+    liar.register(Life::Ram, &machine.inventory)?;
+    Ok(liar)
+}
+
+#[test]
+fn a_ready_node_cannot_be_taken_by_showing_its_facts_months_before_its_rebuild() {
+    let mut yard = Yard::new(&format!("{ALONE}{EVERYBODY}")).unwrap();
+    yard.tell(|street| {
+        let mut victim = street.machine(Kind::UefiX64, 1);
+        let script = what_the_script_says(&mut victim)?;
+        victim.run_until_serving(PATIENCE)?;
+        let before = street.summary(&victim)?;
+
+        let mut liar = liar(street.address()?, &script, &victim)?;
+        let order = liar.orders(None, 0)?.order;
+        ensure!(
+            matches!(
+                order,
+                Order::Reboot {
+                    into: RebootInto::Disk,
+                    ..
+                }
+            ),
+            "it is told to {order:?}"
+        );
+        liar.heartbeat().expect_err("its sign of life counts as the node's");
+        let after = street.summary(&victim)?;
+        ensure!(
+            (&after.address, &after.reason, &after.liveness, &after.mac)
+                == (&before.address, &before.reason, &before.liveness, &before.mac),
+            "{after:?}"
+        );
+        let doctor = street.server.ask("GET", "/api/v1/doctor", None)?.text();
+        ensure!(
+            doctor.contains("turned-away") && doctor.contains(&street.address()?.to_string()),
+            "{doctor}"
+        );
+
+        // Months later its node is installed again, and gets what is its own.
+        let ssh_key = victim.disk.system.as_ref().context("no system")?.ssh_key.clone();
+        victim.node()?.hang_up();
+        street.command(&before.name, "rebuild")?;
+        victim.run_until(PATIENCE, |step| matches!(step, Step::Rebooted(_)))?;
+        victim.run_until_serving(PATIENCE)?;
+        ensure!(street.summary(&victim)?.id == before.id, "it came back as another node");
+        ensure!(
+            victim.disk.system.as_ref().context("no system")?.ssh_key == ssh_key,
+            "it lost its identity"
+        );
+        let reply = liar.ask("GET", path::CAPSULE, None)?;
+        ensure!(reply.status == 403, "the liar's capsule: {}", reply.status);
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_node_that_strays_into_ram_is_sent_to_its_disk_and_serves_on() {
+    let mut yard = Yard::new(&format!("{ALONE}{EVERYBODY}")).unwrap();
+    yard.tell(|street| {
+        let mut machine = street.machine(Kind::UefiX64, 1);
+        let script = what_the_script_says(&mut machine)?;
+        machine.run_until_serving(PATIENCE)?;
+        // A technician chose the network in its boot menu; its address is its own.
+        let address = street.summary(&machine)?.address.context("no address")?.parse()?;
+        let mut astray = liar(address, &script, &machine)?;
+        let order = astray.orders(None, 0)?.order;
+        ensure!(
+            matches!(
+                order,
+                Order::Reboot {
+                    into: RebootInto::Disk,
+                    ..
+                }
+            ),
+            "{order:?}"
+        );
+        machine.cut_power();
+        machine.run_until_serving(PATIENCE)?;
+        ensure!(street.state(&machine)? == "ready");
         Ok(())
     })
     .unwrap();

@@ -18,6 +18,7 @@ impl App {
     /// Everything that does not work: the server first, then machines, the last seen first.
     pub fn findings(&self, now: i64) -> Vec<Finding> {
         let mut findings = server::examine(&self.facts(now));
+        findings.extend(self.visitor_findings(now));
         findings.extend(self.boot_findings(now));
         findings
     }

@@ -17,7 +17,7 @@ use crate::identity;
 use crate::lifecycle::{Event, Plan, State};
 use crate::network::neighbours;
 use crate::orders::{self, Site};
-use crate::registry::{Entry, Node};
+use crate::registry::{Around, Entry, Introduction, Node, Registration};
 
 /// Who asks for a boot script.
 #[derive(Clone, Copy, Debug, Default)]
@@ -133,7 +133,21 @@ impl App {
         check_labels(register)?;
         let name = |number| name_of(&self.config.nodes.name_pattern, number);
         let door = self.door(key, from, register, now)?;
-        let node = self.registry.register(key, register, &name, door, now)?;
+        let who = Introduction {
+            key,
+            from,
+            register,
+            door,
+        };
+        let around = Around {
+            name: &name,
+            present: &|node| self.present(node, now),
+        };
+        let node = match self.registry.register(&who, &around, now)? {
+            Registration::Node(node) => node,
+            Registration::TurnedAway(node, why) => return self.turn_away((key, from), &node, why, now),
+        };
+        self.visitors.leaves(key);
         info!(node = node.name, life = ?register.life, %from, state = %node.state, "registered");
         self.presence.heard(&node.id, from, now);
         self.presence.update(&node.id, |seen| seen.progress = None);
@@ -213,8 +227,12 @@ impl App {
             let node = self.node_of(caller)?;
             info!(node = node.name, event = ?event.event, state = %node.state, "heard");
             // What it said of how far it is ends here; the next start tells its own.
-            if matches!(node.state, State::Failed { .. }) || event.event == provisioner_api::Event::Rebooting {
-                self.presence.update(&node.id, |seen| seen.progress = None);
+            let leaving = event.event == provisioner_api::Event::Rebooting;
+            if matches!(node.state, State::Failed { .. }) || leaving {
+                self.presence.update(&node.id, |seen| {
+                    seen.progress = None;
+                    seen.leaving |= leaving;
+                });
             }
         }
         self.changed(&caller.node);

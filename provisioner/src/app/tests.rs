@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::templates::SiteTemplates;
 
 mod enrol;
+mod visitors;
 
 pub(crate) const MAC: &str = "52:54:00:77:00:01";
 const FROM_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 50);
@@ -66,6 +67,19 @@ impl Lab {
         };
         self.app.register(key, FROM, &register, now).unwrap();
         self.app.caller(key).unwrap()
+    }
+
+    /// A start in RAM at an address; who it is, or `None` where it was turned away.
+    pub(crate) fn starts_at(&self, from: IpAddr, key: &str, mac: &str, now: i64) -> Option<Caller> {
+        let register = Register {
+            boot_id: format!("boot of {key}"),
+            life: Life::Ram,
+            version: "0".into(),
+            inventory: machine(mac),
+            join: None,
+        };
+        self.app.register(key, from, &register, now).unwrap();
+        self.app.caller(key)
     }
 
     /// What a card boots.
@@ -389,12 +403,7 @@ fn an_unapproved_machine_can_fetch_no_secret() {
     let home = lab.ready();
     lab.app.keep_capsule(&home, &capsule(), START).unwrap();
     // Another machine shows the same labels, as a liar would.
-    let liar = lab.register("stolen", MAC, "ram-9", Life::Ram, START);
-    assert!(matches!(lab.app.capsule(&liar), Err(AppError::Forbidden(_))));
-    assert!(matches!(
-        lab.app.keep_capsule(&liar, &capsule(), START),
-        Err(AppError::Forbidden(_))
-    ));
+    assert_eq!(lab.starts_at(FROM, "stolen", MAC, START), None, "its key is nobody's");
     let stranger = lab.register("k2", "52:54:00:77:00:02", "ram-1", Life::Ram, START);
     assert!(matches!(lab.app.capsule(&stranger), Err(AppError::Forbidden(_))));
     assert_eq!(lab.app.caller("nobody"), None);
@@ -434,7 +443,7 @@ fn a_rebuild_gives_the_capsule_back_once_it_installs_and_only_then() {
 fn a_machine_that_lies_in_ram_does_not_disturb_the_node_that_it_imitates() {
     let lab = Lab::new(RULE);
     let home = lab.ready();
-    lab.register("stolen", MAC, "ram-9", Life::Ram, START);
+    assert_eq!(lab.starts_at(FROM, "stolen", MAC, START), None);
     let order = |caller: &Caller| lab.app.orders(caller, local()).unwrap().order;
     assert!(matches!(order(&home), Order::Serve(_)), "the node serves on");
     lab.beat(&home, "disk-1", START + 1000);

@@ -30,15 +30,31 @@ impl FromRequestParts<Web> for Node {
 
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Fault> {
         let key = key(parts.extensions.get::<Peer>())?;
-        let stranger = || {
-            Fault::new(
-                Kind::Forbidden,
-                "no node is registered with this key; register first (a machine that starts \
-                                         from the network does so by itself)",
-            )
-        };
         web.app.caller(&key).map(Self).ok_or_else(stranger)
     }
+}
+
+/// Who tells something: a registered node, or a start that was turned away, whose words are heard and mean nothing.
+#[derive(Debug)]
+pub(super) struct Teller(Option<Caller>);
+
+impl FromRequestParts<Web> for Teller {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Fault> {
+        match Node::from_request_parts(parts, web).await {
+            Ok(Node(caller)) => Ok(Self(Some(caller))),
+            Err(_) if web.app.is_visitor(&key(parts.extensions.get::<Peer>())?) => Ok(Self(None)),
+            Err(fault) => Err(fault),
+        }
+    }
+}
+
+fn stranger() -> Fault {
+    Fault::new(
+        Kind::Forbidden,
+        "no node is registered with this key; register first (a machine that starts from the network does so by itself)",
+    )
 }
 
 /// The peer's key; a caller without one is nobody.
@@ -107,11 +123,18 @@ pub(super) struct Asked {
 pub(super) async fn orders(
     State(web): State<Web>,
     Extension(peer): Extension<Peer>,
-    Node(caller): Node,
+    Teller(caller): Teller,
     Query(asked): Query<Asked>,
 ) -> Result<Json<Orders>, Fault> {
     let local = local(&peer)?;
     let wait = Duration::from_secs(asked.wait.unwrap_or(0).min(LONGEST_WAIT).into());
+    let Some(caller) = caller else {
+        let key = key(Some(&peer))?;
+        return tokio::select! {
+            orders = web.app.next_visitor_orders(&key, asked.seen, wait, now) => orders.map(Json).ok_or_else(stranger),
+            () = web.stop.cancelled() => web.app.visitor_orders(&key, now()).map(Json).ok_or_else(stranger),
+        };
+    };
     tokio::select! {
         orders = web.app.next_orders(&caller, local, asked.seen, wait) => orders.map(Json).map_err(Fault::from),
         // An answer that says nothing new lets the node ask again, by then of the server's next life.
@@ -124,10 +147,12 @@ pub(super) async fn orders(
     responses((status = 204, description = "It is written down")))]
 pub(super) async fn event(
     State(web): State<Web>,
-    Node(caller): Node,
+    Teller(caller): Teller,
     Json(event): Json<NodeEvent>,
 ) -> Result<Response, Fault> {
-    blocking(&web.app, move |app| app.event(&caller, &event, now())).await?;
+    if let Some(caller) = caller {
+        blocking(&web.app, move |app| app.event(&caller, &event, now())).await?;
+    }
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -137,10 +162,12 @@ pub(super) async fn event(
 pub(super) async fn progress(
     State(web): State<Web>,
     Extension(peer): Extension<Peer>,
-    Node(caller): Node,
+    Teller(caller): Teller,
     Json(progress): Json<Progress>,
 ) -> StatusCode {
-    web.app.progress(&caller, from(&peer), progress, now());
+    if let Some(caller) = caller {
+        web.app.progress(&caller, from(&peer), progress, now());
+    }
     StatusCode::NO_CONTENT
 }
 

@@ -218,6 +218,8 @@ fn heard(db: &Connection, node: &mut Node, life: Life, event: &Reported, now: i6
 /// From here on the system on the disk is known by its key.
 fn came_home(node: &mut Node) {
     node.note.clear();
+    // The start in RAM that wrote the disk has done its work: nobody speaks for a ready node out of RAM.
+    node.keys.ram = None;
     if let Some(written) = node.keys.written.take() {
         node.keys.home = Some(written);
     }

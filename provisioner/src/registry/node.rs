@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the server keeps of a node in memory: enough for lists, boots and orders, and no more.
 
+use std::net::IpAddr;
+
 use provisioner_api::{FirmwareType, Inventory, Life};
 
 use crate::identity::Facts;
@@ -25,6 +27,8 @@ pub struct Node {
     pub life: Option<Life>,
     /// Its last start in RAM.
     pub ram: Option<Start>,
+    /// The address that its last start in RAM introduced itself from.
+    pub ram_from: Option<IpAddr>,
     /// Its last start from disk.
     pub installed: Option<Start>,
     /// What it is known by.

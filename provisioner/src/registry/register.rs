@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A machine introduces itself: which node it is, or that it is a new one.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use provisioner_api::{Inventory, Life, Register};
 use rusqlite::Connection;
 
+use super::ram_start::{self, Present, TurnedAway};
 use super::store::{self, Document};
 use super::{Entry, Keys, Node, Outline, Registry, RegistryError, Start, apply, begin, windows};
 use crate::events;
@@ -25,28 +27,71 @@ pub enum Door {
     Guarded,
 }
 
+/// A machine that introduces itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Introduction<'a> {
+    /// SHA-256 of the public key of its certificate, hex.
+    pub key: &'a str,
+    /// The address that it calls from.
+    pub from: IpAddr,
+    /// What it says.
+    pub register: &'a Register,
+    /// Whether it may become a node where it is none yet.
+    pub door: Door,
+}
+
+/// What is known outside of the registry and counts when a machine introduces itself.
+#[derive(Clone, Copy)]
+pub struct Around<'a> {
+    /// Makes a host name of a number.
+    pub name: &'a dyn Fn(u64) -> String,
+    /// The start that speaks for a node at present.
+    pub present: &'a dyn Fn(&Node) -> Present,
+}
+
+/// Who the machine is that introduced itself.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Registration {
+    /// This node, as it is now.
+    Node(Arc<Node>),
+    /// A start in RAM that shows this node's facts and is not let in as it; the node was not changed.
+    TurnedAway(Arc<Node>, TurnedAway),
+}
+
 impl Registry {
-    /// The node that the machine with this key is; a new one if it is none that is known. `name` makes a host name of
-    /// a number. A start that was not heard of before is an event.
+    /// The node that this machine is; a new one if it is none that is known. A start that was not heard of before is
+    /// an event.
     pub fn register(
         &self,
-        key: &str,
-        register: &Register,
-        name: &dyn Fn(u64) -> String,
-        door: Door,
+        who: &Introduction<'_>,
+        around: &Around<'_>,
         now: i64,
-    ) -> Result<Arc<Node>, RegistryError> {
+    ) -> Result<Registration, RegistryError> {
+        let (key, register) = (who.key, who.register);
         let facts = Facts::of(&register.inventory);
         let mut db = self.db();
-        let joining = joins_with(register).filter(|_| self.by_key(key).is_none());
-        let known = match joining {
-            Some(_) => None,
-            None => self.recognise(key, register.life, &facts)?,
+        let by_key = self.by_key(key);
+        let joining = joins_with(register).filter(|_| by_key.is_none());
+        let known = match (by_key, joining) {
+            (Some((node, _)), _) => {
+                has_key(&node, key, register.life)?;
+                Some(node)
+            }
+            (None, Some(_)) => None,
+            (None, None) => {
+                let seems = self.recognise(register.life, &facts)?;
+                if let Some(node) = &seems
+                    && let Err(why) = ram_start::admit(node, who.from, (around.present)(node))
+                {
+                    return Ok(Registration::TurnedAway(Arc::clone(node), why));
+                }
+                seems
+            }
         };
         let transaction = begin(&mut db)?;
         let mut node = match (known, joining) {
             (Some(node), _) => Node::clone(&node),
-            (None, None) => self.enrol(&transaction, register, name, door, now)?,
+            (None, None) => self.enrol(&transaction, who, around.name, now)?,
             (None, Some(secret)) => match self.join(&transaction, secret, &facts, now) {
                 Err(RegistryError::NoJoin(refused)) => {
                     self.refused(&transaction, &refused, now)?;
@@ -58,7 +103,8 @@ impl Registry {
         };
         node.facts = facts;
         node.outline = Outline::of(&register.inventory);
-        take_key(&mut node, key, register.life);
+        let is_another = node.keys.ram.as_deref() != Some(key);
+        take_key(&mut node, who);
         if start(&mut node, register) {
             apply::apply_to(
                 &transaction,
@@ -68,16 +114,19 @@ impl Registry {
                 now,
             )?;
         }
+        if is_another && node.capsule && matches!(node.state, State::Failed { .. }) {
+            // A capsule is kept for this node, and this start may be anybody's: it began before the order to install the
+            // node again, so it is not the one that the order is for.
+            node.life = None;
+        }
         store::save_node(&transaction, &node)?;
         store::save(&transaction, Document::Inventory, &node.id, &register.inventory)?;
         transaction.commit()?;
-        Ok(self.publish(node))
+        Ok(Registration::Node(self.publish(node)))
     }
 
-    fn recognise(&self, key: &str, life: Life, facts: &Facts) -> Result<Option<Arc<Node>>, RegistryError> {
-        if let Some((node, _)) = self.by_key(key) {
-            return Ok(Some(node));
-        }
+    /// The node whose facts these are.
+    fn recognise(&self, life: Life, facts: &Facts) -> Result<Option<Arc<Node>>, RegistryError> {
         // Comparing a thousand nodes takes a while: not under the lock that every boot script needs.
         let nodes = self.nodes();
         let known = nodes.iter().map(|node| (node.id.as_str(), &node.facts));
@@ -89,20 +138,19 @@ impl Registry {
         }
     }
 
-    /// Whether this is a machine that is known already.
+    /// Whether registering makes no new node of this machine, whichever life it says that it is in: it is known, or it
+    /// brings the secret of one that is.
     pub fn recognises(&self, key: &str, register: &Register) -> bool {
-        !matches!(
-            self.recognise(key, register.life, &Facts::of(&register.inventory)),
-            Ok(None)
-        )
+        self.by_key(key).is_some()
+            || joins_with(register).is_some()
+            || !matches!(self.recognise(register.life, &Facts::of(&register.inventory)), Ok(None))
     }
 
     fn enrol(
         &self,
         db: &Connection,
-        register: &Register,
+        who: &Introduction<'_>,
         name: &dyn Fn(u64) -> String,
-        door: Door,
         now: i64,
     ) -> Result<Node, RegistryError> {
         let waiting = self.read(|index| index.all().filter(|node| node.state == State::Enrolled).count());
@@ -116,8 +164,8 @@ impl Registry {
             }
         };
         let id = uuid::Uuid::new_v4().to_string();
-        let let_in = windows::settle(db, &cards(&register.inventory), &id, now)?;
-        if let_in.is_none() && door == Door::Guarded {
+        let let_in = windows::settle(db, &cards(&who.register.inventory), &id, now)?;
+        if let_in.is_none() && who.door == Door::Guarded {
             return Err(RegistryError::NotLetIn);
         }
         let brought = let_in.unwrap_or_default();
@@ -130,6 +178,7 @@ impl Registry {
             note: String::new(),
             life: None,
             ram: None,
+            ram_from: None,
             installed: None,
             keys: Keys::default(),
             installs: 0,
@@ -162,10 +211,25 @@ fn cards(inventory: &Inventory) -> Vec<String> {
     nics.iter().map(|nic| nic.mac.to_lowercase()).collect()
 }
 
-/// Every start in RAM brings a fresh key; an installed system keeps the one that was written to its disk.
-fn take_key(node: &mut Node, key: &str, life: Life) {
-    match life {
-        Life::Ram => node.keys.ram = Some(key.to_owned()),
+/// Whether this life may speak with a key that is the node's: every start in RAM has a key of its own, and a key of a
+/// start in RAM is an installed system's only after that start has written the system.
+fn has_key(node: &Node, key: &str, life: Life) -> Result<(), RegistryError> {
+    let is = |known: &Option<String>| known.as_deref() == Some(key);
+    let fits = match life {
+        Life::Ram => is(&node.keys.ram),
+        Life::Installed => is(&node.keys.written) || is(&node.keys.home),
+    };
+    if fits { Ok(()) } else { Err(RegistryError::WrongLife) }
+}
+
+/// A start in RAM brings a fresh key; an installed system keeps the one that was written to its disk.
+fn take_key(node: &mut Node, who: &Introduction<'_>) {
+    let key = who.key;
+    match who.register.life {
+        Life::Ram => {
+            node.keys.ram = Some(key.to_owned());
+            node.ram_from = Some(who.from);
+        }
         Life::Installed => {
             if node.keys.ram.as_deref() == Some(key) {
                 node.keys.ram = None;

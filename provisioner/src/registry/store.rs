@@ -42,6 +42,10 @@ fn node(row: &Row<'_>) -> Result<Node, RegistryError> {
         note: row.get("note")?,
         life: life.map(|life| from_json(&life)).transpose()?,
         ram: start(row, "ram_boot", "ram_seen")?,
+        // What cannot be read is not known.
+        ram_from: row
+            .get::<_, Option<String>>("ram_from")?
+            .and_then(|from| from.parse().ok()),
         installed: start(row, "installed_boot", "installed_seen")?,
         keys: Keys {
             ram: row.get("ram_key")?,
@@ -80,6 +84,7 @@ pub(super) fn save_node(db: &Connection, node: &Node) -> Result<(), RegistryErro
             ":life": node.life.map(|life| to_json(&life)).transpose()?,
             ":ram_boot": boot(Life::Ram),
             ":ram_seen": seen(Life::Ram),
+            ":ram_from": node.ram_from.map(|from| from.to_string()),
             ":installed_boot": boot(Life::Installed),
             ":installed_seen": seen(Life::Installed),
             ":ram_key": node.keys.ram,

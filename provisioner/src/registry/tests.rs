@@ -56,8 +56,7 @@ impl Lab {
             inventory,
             join: None,
         };
-        self.registry
-            .register(key, &register, &|number| format!("node-{number}"), Door::Open, self.now)
+        registered(&self.registry, key, &register, self.now)
     }
 
     fn approve(&mut self, id: &str) -> Arc<Node> {
@@ -102,9 +101,7 @@ pub(crate) fn enrol(registry: &Registry) -> Arc<Node> {
         inventory: Inventory::default(),
         join: None,
     };
-    registry
-        .register("key", &register, &|number| format!("node-{number}"), Door::Open, 1)
-        .unwrap()
+    registered(registry, "key", &register, 1).unwrap()
 }
 
 /// Bytes of the files of the database in a folder: it and its log.
@@ -177,6 +174,34 @@ fn nobody_else_reads_the_database_and_its_logs() {
         let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o600, "{}", entry.path().display());
     }
+
+/// The node that a machine is, or whose facts it shows.
+fn registered(registry: &Registry, key: &str, register: &Register, now: i64) -> Result<Arc<Node>, RegistryError> {
+    registered_by(registry, key, register, Door::Open, now)
+}
+
+fn registered_by(
+    registry: &Registry,
+    key: &str,
+    register: &Register,
+    door: Door,
+    now: i64,
+) -> Result<Arc<Node>, RegistryError> {
+    let who = Introduction {
+        key,
+        from: [192, 0, 2, 50].into(),
+        register,
+        door,
+    };
+    let around = Around {
+        name: &|number| format!("node-{number}"),
+        present: &|_| Present::default(),
+    };
+    registry
+        .register(&who, &around, now)
+        .map(|registration| match registration {
+            Registration::Node(node) | Registration::TurnedAway(node, _) => node,
+        })
 }
 
 fn plan() -> Plan {
@@ -497,10 +522,7 @@ fn a_card_is_looked_up_with_doubt() {
         inventory,
         join: None,
     };
-    let laptop = lab
-        .registry
-        .register("k9", &register, &|_| "laptop".into(), Door::Open, 1)
-        .unwrap();
+    let laptop = registered(&lab.registry, "k9", &register, 1).unwrap();
     assert!(
         ids(&lab, "00:e0:4c:68:00:01", None).is_empty(),
         "a USB card alone says nothing"

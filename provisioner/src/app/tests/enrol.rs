@@ -60,6 +60,28 @@ fn beside_another_server_nobody_comes_in_uninvited() {
 }
 
 #[test]
+fn an_unknown_machine_has_one_door_whatever_life_it_says_that_it_is_in() {
+    for policy in ["ask", "ignore"] {
+        let lab = Lab::new(&format!("{RULE}[enrolment]\nunknown = \"{policy}\"\n"));
+        for life in [Life::Installed, Life::Ram, Life::Installed] {
+            let register = Register {
+                boot_id: "b".into(),
+                life,
+                version: "0".into(),
+                inventory: machine(MAC),
+                join: None,
+            };
+            let refused = lab.app.register("k1", FROM, &register, START);
+            assert!(
+                matches!(refused, Err(AppError::Forbidden(_))),
+                "{policy}, {life:?}: {refused:?}"
+            );
+        }
+        assert!(lab.app.nodes(START).is_empty(), "{policy}");
+    }
+}
+
+#[test]
 fn a_window_lets_in_as_many_as_it_says_and_labels_them() {
     use crate::enrol::Admission;
     let lab = Lab::new("[profiles.compute]\n[profiles.other]\n");

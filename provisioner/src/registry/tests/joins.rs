@@ -48,13 +48,7 @@ fn join(lab: &mut Lab, key: &str, mac: &str, secret: &str) -> Result<Arc<Node>, 
         inventory,
         join: Some(Join(secret.into())),
     };
-    lab.registry.register(
-        key,
-        &register,
-        &|number| format!("node-{number}"),
-        Door::Guarded,
-        lab.now,
-    )
+    registered_by(&lab.registry, key, &register, Door::Guarded, lab.now)
 }
 
 fn refused(lab: &mut Lab, key: &str, mac: &str, secret: &str) -> NoJoin {

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A node cannot be taken by showing its facts.
+
+use provisioner_api::RebootInto;
+
+use super::*;
+
+/// Where the liar is.
+const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9));
+
+/// All that lists, names and pools show of a node.
+fn all_of(lab: &Lab) -> String {
+    let node = lab.app.registry.find("node-001").unwrap();
+    let hosts = lab.app.hosts(START);
+    format!("{node:?} {:?} {hosts:?}", lab.app.summary("node-001", START).unwrap())
+}
+
+#[test]
+fn a_start_in_ram_that_nobody_asked_for_changes_nothing_of_an_installed_node() {
+    for command in [None, Some(Command::Drain), Some(Command::Retire)] {
+        let lab = Lab::new(RULE);
+        let home = lab.ready();
+        lab.beat(&home, "disk-1", START);
+        if let Some(command) = command {
+            lab.app.command("node-001", command, "operator", START).unwrap();
+        }
+        let before = all_of(&lab);
+        assert_eq!(lab.starts_at(ELSEWHERE, "stolen", MAC, START), None, "{command:?}");
+        assert_eq!(all_of(&lab), before, "{command:?}");
+        let inventory = lab.app.registry.inventory(&home.node).unwrap();
+        assert_eq!(inventory, machine(MAC));
+    }
+}
+
+#[test]
+fn a_start_in_ram_that_nobody_asked_for_is_sent_to_its_disk_and_people_hear_of_it() {
+    let lab = Lab::new(RULE);
+    lab.ready();
+    for second in 0..100 {
+        lab.starts_at(ELSEWHERE, &format!("stolen-{second}"), MAC, START + second * 1000);
+    }
+    let order = lab.app.visitor_orders("stolen-99", START).unwrap().order;
+    assert!(
+        matches!(
+            order,
+            Order::Reboot {
+                into: RebootInto::Disk,
+                ..
+            }
+        ),
+        "{order:?}"
+    );
+    let told = lab.kinds().into_iter().filter(|kind| kind == "turned-away").count();
+    assert_eq!(told, 1, "a hundred starts in two minutes are one line");
+    let findings = lab.app.findings(START);
+    let finding = findings
+        .iter()
+        .find(|finding| finding.symptom == "turned-away")
+        .unwrap();
+    assert!(
+        finding.about == "node-001" && finding.says.contains("192.0.2.9"),
+        "{finding:?}"
+    );
+}
+
+#[test]
+fn a_rejected_machine_is_not_changed_by_whoever_shows_its_facts() {
+    let lab = Lab::new("");
+    lab.register("k1", MAC, "ram-1", Life::Ram, START);
+    lab.app
+        .reject("node-001", &Reject { why: "not ours".into() }, "operator", START)
+        .unwrap();
+    let before = all_of(&lab);
+    assert_eq!(lab.starts_at(ELSEWHERE, "stolen", MAC, START), None);
+    assert_eq!(all_of(&lab), before);
+    let Order::Wait { why } = lab.app.visitor_orders("stolen", START).unwrap().order else {
+        panic!("it is to wait")
+    };
+    assert!(!why.contains("not ours") && !why.contains("node-001"), "{why}");
+}
+
+#[test]
+fn while_a_machine_is_being_installed_another_one_with_its_facts_waits() {
+    let lab = Lab::new(RULE);
+    let caller = lab.register("k1", MAC, "ram-1", Life::Ram, START);
+    let before = all_of(&lab);
+    assert_eq!(lab.starts_at(ELSEWHERE, "stolen", MAC, START + 1000), None);
+    assert_eq!(all_of(&lab), before);
+    assert!(lab.app.visitor_orders("stolen", START + 1000).is_some());
+    // The machine itself loses its power, and comes back at its address.
+    assert!(lab.starts_at(FROM, "k2", MAC, START + 2000).is_some());
+    assert_eq!(lab.app.caller("k1"), None);
+    // Or it is gone for good: then the other may be the machine, with another address.
+    let late = START + 200_000;
+    assert_eq!(
+        lab.app.visitor_orders("stolen", late),
+        None,
+        "it introduces itself again"
+    );
+    let other = lab.starts_at(ELSEWHERE, "stolen", MAC, late).unwrap();
+    assert_eq!(other.node, caller.node);
+}
+
+#[test]
+fn a_server_that_starts_again_still_knows_where_a_machine_is_being_installed() {
+    let mut lab = Lab::new(RULE);
+    lab.register("k1", MAC, "ram-1", Life::Ram, START);
+    lab.restart(START + 1000);
+    assert_eq!(lab.starts_at(ELSEWHERE, "stolen", MAC, START + 2000), None);
+    assert!(lab.starts_at(FROM, "k2", MAC, START + 2000).is_some());
+}
+
+#[test]
+fn whoever_came_while_a_node_had_failed_is_not_the_start_that_a_rebuild_is_for() {
+    let lab = Lab::new(RULE);
+    let home = lab.ready();
+    lab.app.keep_capsule(&home, &capsule(), START).unwrap();
+    let rebuild = || {
+        lab.app
+            .command("node-001", Command::Rebuild, "operator", START)
+            .unwrap()
+    };
+    rebuild();
+    let caller = lab.register("k2", MAC, "ram-2", Life::Ram, START);
+    let cause = provisioner_api::FailCause::DiskUnhealthy {
+        disk: "S".into(),
+        detail: "old".into(),
+    };
+    lab.say(&caller, "ram-2", 1, Event::Failed { cause }, START);
+    // Long after that machine was switched off.
+    let liar = lab.starts_at(ELSEWHERE, "stolen", MAC, START + 1_000_000).unwrap();
+    rebuild();
+    assert!(lab.app.capsule(&liar).is_err());
+    let order = lab.app.orders(&liar, local()).unwrap().order;
+    assert!(
+        matches!(order, Order::Reboot { .. }),
+        "it began before the order: {order:?}"
+    );
+    assert_eq!(lab.app.summary("node-001", START).unwrap().state, "approved");
+}
+
+#[test]
+fn an_installed_systems_key_does_not_speak_for_a_start_in_ram_nor_the_other_way_round() {
+    let lab = Lab::new("");
+    let introduce = |key: &str, life| {
+        let register = Register {
+            boot_id: "another".into(),
+            life,
+            version: "0".into(),
+            inventory: machine(MAC),
+            join: None,
+        };
+        lab.app.register(key, FROM, &register, START)
+    };
+    lab.register("k1", MAC, "ram-1", Life::Ram, START);
+    assert!(introduce("k1", Life::Installed).is_err(), "it has installed nothing");
+    let lab = Lab::new(RULE);
+    lab.ready();
+    assert!(
+        lab.app
+            .caller("k1")
+            .is_some_and(|caller| caller.life == Life::Installed),
+        "the key of the system on the disk"
+    );
+}
