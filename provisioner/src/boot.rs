@@ -21,6 +21,11 @@ pub enum Boot {
     Ask,
     /// Nothing: its processor cannot run a node, and its screen says so.
     TooOld,
+    /// Nothing yet: it is not known whether the machine is the one that it says that it is.
+    AskAgain {
+        /// Why.
+        why: String,
+    },
     /// Nothing: the server cannot serve it yet, and the machine's screen says what a person has to do.
     Stop {
         /// What is missing and what to do.
@@ -31,6 +36,8 @@ pub enum Boot {
 /// Seconds after which a stopped machine asks again: soon enough that nobody waits for it, seldom enough that a
 /// thousand of them are no load.
 pub(crate) const ASK_AGAIN: u32 = 30;
+/// Seconds after which a machine asks again of which it is not known yet whose card asks: ARP answers in less.
+pub(crate) const SOON: u32 = 3;
 /// Seconds after which an unknown machine goes on to its own disk: long enough to read a line and reach for a key, too
 /// short for the owner of a stray PC to mind.
 pub(crate) const TO_DISK: u32 = 10;
@@ -55,6 +62,7 @@ impl Boot {
             Self::LocalDisk => "local-disk",
             Self::Ask => "ask",
             Self::TooOld => "too-old",
+            Self::AskAgain { .. } => "ask-again",
             Self::Stop { .. } => "stop",
         }
     }

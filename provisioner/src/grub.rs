@@ -11,7 +11,7 @@ use pxe::grub::{Ask, Asked, Discover, Install, LocalDisk, Stop};
 use pxe::ipxe::{Text, Unfit, Way, Word};
 
 use crate::app::{App, Choice, Start, Who};
-use crate::boot::{self, ASK_AGAIN, Boot, TO_DISK, TOO_OLD, WHY_LINES};
+use crate::boot::{self, ASK_AGAIN, Boot, SOON, TO_DISK, TOO_OLD, WHY_LINES};
 
 /// The script of who asks, from one address at another, which is ours. Takes note of the question, and waits for the
 /// disk where it lets a machine in.
@@ -59,6 +59,7 @@ impl Place {
                 };
                 script.render()
             }
+            Boot::AskAgain { why } => self.wait(why, SOON),
             Boot::Stop { why } => self.stop(why),
             Boot::TooOld => self.stop(TOO_OLD),
             Boot::Ask => {
@@ -114,11 +115,16 @@ impl Place {
     }
 
     fn stop(&self, why: &str) -> String {
+        self.wait(why, ASK_AGAIN)
+    }
+
+    /// Says why, and asks again after so many seconds.
+    fn wait(&self, why: &str, wait: u32) -> String {
         let script = Stop {
             server: self.at,
             machine: self.machine.clone(),
             why: Text::folded(why, WHY_LINES),
-            wait: ASK_AGAIN,
+            wait,
         };
         script.render()
     }

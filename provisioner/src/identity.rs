@@ -5,7 +5,8 @@
 //! read "To Be Filled By O.E.M.". So facts are weighed, agreement and contradiction alike, placeholders are
 //! dropped first, and a tie is no answer. The weights are chosen so that these hold (each is a test):
 //! one card that is soldered on suffices; a UUID, a serial number or a disk alone never does, two of them do;
-//! a card or a disk that moved to a machine with labels of its own does not take the identity along.
+//! a card or a disk that moved to a machine with labels of its own does not take the identity along; what several nodes
+//! show weighs nothing, and never less than nothing; what a machine claims that nobody approved weakens nobody.
 
 use std::collections::BTreeSet;
 
@@ -18,6 +19,8 @@ pub use placeholder::{is_placeholder, is_placeholder_mac, same_uuid};
 const ENOUGH: i32 = 60;
 /// The best must be this much ahead of the second best, or it is a tie.
 const AHEAD: i32 = 10;
+/// From here on a machine that is not one with a node may still be it: a person decides, and no rule.
+const DOUBTFUL: i32 = 25;
 /// A card that does not move: unique by the makers' numbering, and with the board in nearly all PCs.
 const CARD: i32 = 100;
 /// Each further card.
@@ -98,24 +101,18 @@ impl Facts {
     }
 
     fn cards(&self, other: &Self, shared: &Shared) -> i32 {
-        let built_in = self
-            .macs
-            .intersection(&other.macs)
-            .filter(|mac| !shared.0.contains(*mac))
-            .count();
-        let usb = self.usb_macs.intersection(&other.usb_macs).count();
-        let strangers = !self.macs.is_empty() && !other.macs.is_empty() && self.macs.is_disjoint(&other.macs);
-        let built_in = if strangers {
-            OTHER_CARDS
-        } else {
-            first_and_more(built_in, CARD, ANOTHER_CARD)
+        let built_in = match shared.common(&self.macs, &other.macs) {
+            Common::Telling(count) => first_and_more(count, CARD, ANOTHER_CARD),
+            Common::Nothing => 0,
+            Common::Different => OTHER_CARDS,
         };
+        let usb = self.usb_macs.intersection(&other.usb_macs).count();
         built_in + first_and_more(usb, USB_CARD, 0)
     }
 
     fn uuids(&self, other: &Self, shared: &Shared) -> i32 {
         match (&self.uuid, &other.uuid) {
-            (Some(a), Some(b)) if same_uuid(a, b) && shared.0.contains(b) => 0,
+            (Some(a), Some(b)) if shared.has(a) || shared.has(b) => 0,
             (Some(a), Some(b)) if same_uuid(a, b) => UUID,
             (Some(_), Some(_)) => OTHER_UUID,
             _ => 0,
@@ -125,30 +122,20 @@ impl Facts {
     fn all_serials(&self, other: &Self, shared: &Shared) -> i32 {
         let pairs = self.serials.iter().zip(&other.serials);
         let both = pairs.filter_map(|(a, b)| Some((a.as_ref()?, b.as_ref()?)));
-        let (equal, different): (Vec<_>, Vec<_>) = both.partition(|(a, b)| a == b);
-        let telling = equal.iter().filter(|(a, _)| !shared.0.contains(*a)).count();
-        if telling > 0 {
-            first_and_more(telling, SERIAL, ANOTHER_SERIAL)
-        } else if different.is_empty() {
-            0
-        } else {
-            OTHER_SERIAL
+        let telling = both.filter(|(a, b)| !shared.has(a) && !shared.has(b));
+        let (equal, different): (Vec<_>, Vec<_>) = telling.partition(|(a, b)| a == b);
+        match (equal.len(), different.len()) {
+            (0, 0) => 0,
+            (0, _) => OTHER_SERIAL,
+            (equal, _) => first_and_more(equal, SERIAL, ANOTHER_SERIAL),
         }
     }
 
     fn all_disks(&self, other: &Self, shared: &Shared) -> i32 {
-        if self.disks.is_empty() || other.disks.is_empty() {
-            return 0;
-        }
-        let common = self
-            .disks
-            .intersection(&other.disks)
-            .filter(|disk| !shared.0.contains(*disk))
-            .count();
-        if common == 0 {
-            OTHER_DISKS
-        } else {
-            first_and_more(common, DISK, ANOTHER_DISK)
+        match shared.common(&self.disks, &other.disks) {
+            Common::Telling(count) => first_and_more(count, DISK, ANOTHER_DISK),
+            Common::Nothing => 0,
+            Common::Different => OTHER_DISKS,
         }
     }
 }
@@ -159,14 +146,25 @@ fn first_and_more(count: usize, first: i32, more: i32) -> i32 {
     if count == 0 { 0 } else { first + (count - 1) * more }
 }
 
-/// Values that more than one known machine claims: they tell nothing.
+/// What two machines have in common of one kind of part.
+enum Common {
+    /// So many that tell them from others.
+    Telling(usize),
+    /// Nothing that says anything: one of them has none, or all that they have in common is shared.
+    Nothing,
+    /// They have different ones.
+    Different,
+}
+
+/// Values that more than one node shows: they tell nothing.
+#[derive(Default)]
 struct Shared(BTreeSet<String>);
 
 impl Shared {
-    fn among<'a>(known: impl Iterator<Item = &'a Facts>) -> Self {
+    fn among<'a>(nodes: impl Iterator<Item = &'a Facts>) -> Self {
         let mut seen = BTreeSet::new();
         let mut shared = BTreeSet::new();
-        for facts in known {
+        for facts in nodes {
             // The serials of one machine are often copies of each other: that is not sharing.
             let own: BTreeSet<&String> = facts
                 .macs
@@ -183,23 +181,95 @@ impl Shared {
         }
         Self(shared)
     }
+
+    fn has(&self, value: &str) -> bool {
+        self.0.contains(value)
+    }
+
+    fn common(&self, ours: &BTreeSet<String>, theirs: &BTreeSet<String>) -> Common {
+        let telling = |parts: &BTreeSet<String>| parts.iter().any(|part| !self.has(part));
+        let both = || ours.intersection(theirs);
+        match both().filter(|part| !self.has(part)).count() {
+            0 if both().next().is_none() && telling(ours) && telling(theirs) => Common::Different,
+            0 => Common::Nothing,
+            count => Common::Telling(count),
+        }
+    }
 }
 
-/// The one known machine that `new` is, if any; `known` are ids and facts.
-pub fn recognise<'a>(new: &Facts, known: impl Iterator<Item = (&'a str, &'a Facts)>) -> Option<&'a str> {
+/// How much a known machine's facts count for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Somebody or a rule has approved it: what two of these show is shared.
+    Approved,
+    /// It was approved once. Its parts may be in other machines now, which weakens nobody.
+    Retired,
+    /// Nobody has approved it, and it may claim anything.
+    Unapproved,
+}
+
+/// A machine that is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// What it shows.
+    pub facts: &'a Facts,
+    /// How much that counts for others.
+    pub standing: Standing,
+}
+
+/// Which known machine a machine is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recognised<'a> {
+    /// This one.
+    As(&'a str),
+    /// None without doubt, but it has much in common with this approved one.
+    Like(&'a str),
+    /// None.
+    New,
+}
+
+/// The one known machine that `new` is, if any. Approved ones come first: what others claim takes nothing from them.
+pub fn recognise<'a>(new: &Facts, known: impl Iterator<Item = Known<'a>>) -> Recognised<'a> {
     // Nearly all of a thousand machines have nothing in common with this one, and then nothing needs to be weighed.
-    let related: Vec<(&str, &Facts)> = known.filter(|(_, facts)| facts.overlaps(new)).collect();
-    let shared = Shared::among(related.iter().map(|(_, facts)| *facts));
-    let mut scores: Vec<(i32, &str)> = related
-        .iter()
-        .map(|(id, facts)| (new.score(facts, &shared), *id))
-        .collect();
-    scores.retain(|(score, _)| *score >= ENOUGH);
+    let (approved, claiming): (Vec<_>, Vec<_>) = known
+        .filter(|known| known.facts.overlaps(new))
+        .partition(|known| known.standing != Standing::Unapproved);
+    let nodes = approved.iter().filter(|known| known.standing == Standing::Approved);
+    let shared = Shared::among(nodes.map(|known| known.facts));
+    match best(new, &approved, &shared) {
+        Best { is: Some(id), .. } => Recognised::As(id),
+        Best { like: Some(id), .. } => Recognised::Like(id),
+        // Among those it shares with nobody: whatever they claim makes no other one less recognisable.
+        _ => best(new, &claiming, &Shared::default())
+            .is
+            .map_or(Recognised::New, Recognised::As),
+    }
+}
+
+/// The machines that come closest.
+struct Best<'a> {
+    /// The one that it is, without doubt.
+    is: Option<&'a str>,
+    /// The one that it may be.
+    like: Option<&'a str>,
+}
+
+fn best<'a>(new: &Facts, among: &[Known<'a>], shared: &Shared) -> Best<'a> {
+    let score = |known: &Known<'a>| (new.score(known.facts, shared), known.id);
+    let mut scores: Vec<(i32, &str)> = among.iter().map(score).collect();
+    scores.retain(|(score, _)| *score >= DOUBTFUL);
     scores.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
-    match scores.as_slice() {
-        [(_, id)] => Some(id),
-        [(best, id), (second, _), ..] if best - second >= AHEAD => Some(id),
-        _ => None,
+    let like = scores.first().map(|(_, id)| *id);
+    let ahead = match scores.as_slice() {
+        [(best, _)] => *best >= ENOUGH,
+        [(best, _), (second, _), ..] => *best >= ENOUGH && (*second < ENOUGH || best - second >= AHEAD),
+        [] => false,
+    };
+    Best {
+        is: like.filter(|_| ahead),
+        like,
     }
 }
 

@@ -13,7 +13,7 @@ use pxe::bootfile::Loader;
 use pxe::client::{Client, Speaker};
 use pxe::dhcp::{Heard, Kind};
 
-use crate::network::{Asked, Ended, Fetch, Sighting};
+use crate::network::{Answered, Asked, Ended, Fetch, Sighting};
 
 mod step;
 
@@ -46,6 +46,8 @@ struct Kept {
     cards: HashMap<Mac, Card>,
     /// Whose an address was last: transfers and scripts know no card.
     addresses: HashMap<Ipv4Addr, Mac>,
+    /// Whom this server gave an address last: no card's own word.
+    leased: HashMap<Ipv4Addr, Mac>,
 }
 
 /// What was seen of one card.
@@ -63,8 +65,6 @@ pub struct Card {
     pub client: Client,
     /// Its IP address.
     pub address: Option<Ipv4Addr>,
-    /// The address that it took by DHCP, whoever gave it.
-    pub taken: Option<Ipv4Addr>,
     /// The relay that it asked through last.
     pub relay: Option<Ipv4Addr>,
     /// The switch port that the relay named.
@@ -112,7 +112,6 @@ impl Journal {
             }
             if let Some(address) = asked.address {
                 card.address = Some(address);
-                card.taken = Some(address);
             }
             let began = boots && asked.kind == Kind::Discover && card.is_new_start(asked, now);
             if began {
@@ -143,6 +142,10 @@ impl Journal {
 
     /// A card was answered.
     pub fn answered(&self, sighting: &Sighting, now: i64) {
+        if let (Answered::Ack, Some(address)) = (sighting.answered, sighting.address) {
+            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.lease(address, sighting.client.mac);
+        }
         self.with(sighting.client.mac, None, now, |card| {
             card.times += 1;
             if let Some(address) = sighting.address {
@@ -219,6 +222,12 @@ impl Journal {
         kept.addresses.get(&address).copied()
     }
 
+    /// The card that this server gave an address last.
+    pub fn leased_to(&self, address: Ipv4Addr) -> Option<Mac> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.leased.get(&address).copied()
+    }
+
     /// What was seen of a card.
     pub fn of(&self, mac: Mac) -> Option<Card> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -283,6 +292,19 @@ impl Kept {
         self.addresses.insert(address, mac);
     }
 
+    /// The address was given to this card, which has no other of ours.
+    fn lease(&mut self, address: Ipv4Addr, mac: Mac) {
+        if self.leased.get(&address) == Some(&mac) {
+            return;
+        }
+        self.leased.retain(|_, card| *card != mac);
+        if self.leased.len() >= ADDRESSES {
+            // Whoever is forgotten here asks for its address again.
+            self.leased.clear();
+        }
+        self.leased.insert(address, mac);
+    }
+
     /// Forgets the cards that are least worth remembering: those that never booted, else those that were seen longest
     /// ago. Several at a time: finding one takes as long, and a flood of new cards asks for it with every packet.
     fn make_room(&mut self) {
@@ -308,7 +330,6 @@ impl Card {
             times: 0,
             client: *asked.client,
             address: None,
-            taken: None,
             relay: None,
             port: None,
             attempts: VecDeque::new(),

@@ -131,8 +131,10 @@ pub enum Company {
 pub enum Answered {
     /// With the offer of an address.
     Offer,
-    /// With an address or settings.
+    /// With an address.
     Ack,
+    /// With settings for the address that it says that it has.
+    Settings,
     /// With boot information beside another server's address.
     Proxy,
     /// With a refusal.

@@ -8,7 +8,7 @@ use provisioner_api::{EnrolmentWindow, OpenWindow, Register};
 use pxe::Mac;
 use tracing::{info, warn};
 
-use super::machine::{Choice, Who};
+use super::machine::{Asks, Choice, Who};
 use super::{App, AppError, Change};
 use crate::config::{DhcpMode, is_host_name};
 use crate::enrol::{self, Admission, Policy, Stranger, Whom, Window};
@@ -27,7 +27,9 @@ const LARGEST: u32 = 10_000;
 const TAGS: usize = 16;
 
 impl App {
-    /// What an unknown machine may do that asks for its script. Writes where it takes a place.
+    /// What an unknown machine may do that asks for its script. A place in a window is taken, and a pressed key kept in
+    /// mind, only where it is certain that the card asks that is named: anybody can write a card's address into a question.
+    /// Whoever starts without one needs a place when it registers.
     pub(super) fn admit(&self, who: &Who<'_>, now: i64) -> Admission {
         if who.choice == Some(Choice::Disk) {
             return Admission::Ignore;
@@ -36,28 +38,27 @@ impl App {
         let stranger = self.stranger(who.mac);
         let pressed = who.choice == Some(Choice::Enrol);
         let ticket = who.mac.is_some_and(|mac| self.has_ticket(mac, now));
-        match self.admission(policy, &stranger, pressed || ticket, now) {
-            Admission::Through(id) => self.through(id, who.mac, policy, now),
-            Admission::Enrol if pressed && !ticket => {
+        let certain = who.mac.filter(|_| self.asks(who) == Asks::Itself);
+        match (self.admission(policy, &stranger, pressed || ticket, now), certain) {
+            (Admission::Through(id), Some(mac)) => self.through(id, mac, policy, now),
+            (Admission::Enrol, Some(mac)) if pressed && !ticket => {
                 // Kept, so that registering does not depend on this server's memory.
-                if let Some(mac) = who.mac
-                    && let Err(error) = self.registry.let_in(mac, None, now)
-                {
+                if let Err(error) = self.registry.let_in(mac, None, now) {
                     warn!(%mac, %error, "keeping in mind that a key was pressed");
                 }
                 Admission::Enrol
             }
-            other => other,
+            (admission, _) => admission,
         }
     }
 
     /// Takes a place in a window; where the last one has just gone, the machine is asked.
-    fn through(&self, id: i64, mac: Option<Mac>, policy: Policy, now: i64) -> Admission {
+    fn through(&self, id: i64, mac: Mac, policy: Policy, now: i64) -> Admission {
         let windows = self.registry.windows();
         let window = windows.iter().find(|window| window.id == id);
-        let placed = match (mac, window) {
-            (Some(mac), Some(window)) => self.registry.let_in(mac, Some(window), now),
-            _ => Ok(false),
+        let placed = match window {
+            Some(window) => self.registry.let_in(mac, Some(window), now),
+            None => Ok(false),
         };
         match placed {
             Ok(true) => {

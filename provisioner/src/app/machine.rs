@@ -43,6 +43,17 @@ pub enum Choice {
     Enrol,
 }
 
+/// Whether a card really asks that a question names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asks {
+    /// The address that the question comes from is that card's.
+    Itself,
+    /// It is another card's.
+    Another,
+    /// It is not known whose it is.
+    Unknown,
+}
+
 impl Choice {
     /// Understands the word by which scripts name it.
     pub fn from_word(word: &str) -> Option<Self> {
@@ -57,6 +68,11 @@ impl Choice {
 /// What a machine is told that asks for the installer of another one.
 const ANOTHER: &str = "this start asks in the name of a machine that has another address; an installation's secrets are \
     given to its own machine only. Start it again from its network card.";
+
+/// What a machine is told of which it is not known yet whose card asks.
+const NOT_KNOWN: &str = "it is not known yet whose card asks from this address, and an installation's secrets are given to its \
+    own machine only; it asks again by itself. If this does not end, its address comes from another DHCP server behind a \
+    relay: let this server give it, or install an image.";
 
 /// Letters of a boot id or a version at most: a UUID has 36.
 const LONGEST_LABEL: usize = 128;
@@ -77,25 +93,29 @@ impl App {
             Some(_) => boot::decide(Card::Shared, obstacle),
             None => boot::decide(Card::Unknown(self.admit(who, now)), obstacle),
         };
-        if boot == Boot::Install && self.is_another(who) {
-            // Not taken note of either: the address would become the card's by its own word.
-            return Boot::Stop { why: ANOTHER.into() };
-        }
-        if let (Some(mac), Some(from)) = (who.mac, who.from) {
+        let asks = self.asks(who);
+        // Anybody can write a card's address into a question: what is not certain teaches nothing, and is given nothing.
+        if let (Asks::Itself, Some(mac), Some(from)) = (asks, who.mac, who.from) {
             let expects_home = nodes.iter().any(|node| comes_home(&node.state));
             self.scripted(mac, from, &boot, expects_home, now);
         }
-        boot
+        match asks {
+            Asks::Another if boot == Boot::Install => Boot::Stop { why: ANOTHER.into() },
+            Asks::Unknown if boot == Boot::Install => Boot::AskAgain { why: NOT_KNOWN.into() },
+            _ => boot,
+        }
     }
 
-    /// Whether somebody asks in a card's name from an address that is another card's, as far as can be known: behind a
-    /// relay ARP shows nothing.
-    fn is_another(&self, who: &Who<'_>) -> bool {
+    /// Whose card asks. By the lease that this server gave, else by ARP; behind a relay ARP shows nothing.
+    pub(super) fn asks(&self, who: &Who<'_>) -> Asks {
         let (Some(mac), Some(from)) = (who.mac, who.from) else {
-            return true;
+            return Asks::Unknown;
         };
-        let by_dhcp = self.journal.of(mac).is_some_and(|card| card.taken == Some(from));
-        !by_dhcp && neighbours::card_at(from).is_some_and(|card| card != mac)
+        match self.journal.leased_to(from).or_else(|| neighbours::card_now(from)) {
+            Some(card) if card == mac => Asks::Itself,
+            Some(_) => Asks::Another,
+            None => Asks::Unknown,
+        }
     }
 
     /// What a screen calls the machine with this card: by its name if it is known without doubt, else by its card.
@@ -333,6 +353,17 @@ impl App {
 
     /// Approves by the first rule that fits. A rule that fits but for the disk leaves the reason where people look.
     fn approve_by_rule(&self, node: &Node, inventory: &Inventory, now: i64) -> Result<(), AppError> {
+        if self.config.rules.is_empty() {
+            return Ok(());
+        }
+        if let Some(other) = self.registry.resembled(node) {
+            let note = format!(
+                "it has much in common with {} and is not it without doubt, so no rule approves it: look at both first",
+                other.name
+            );
+            self.registry.change_note(&node.id, &note)?;
+            return Ok(());
+        }
         let mut obstacle = None;
         for rule in &self.config.rules {
             let wanted = rule.profile.as_ref().or(node.profile.as_ref());

@@ -82,8 +82,33 @@ impl Lab {
         self.app.caller(key)
     }
 
-    /// What a card boots.
+    /// This server gives a card an address.
+    pub(crate) fn leases(&self, mac: &str, address: Ipv4Addr) {
+        let client = pxe::client::Client {
+            mac: mac.parse().unwrap(),
+            speaker: pxe::client::Speaker::Ipxe,
+            firmware: None,
+            uuid: None,
+            quirk: None,
+        };
+        let sighting = crate::network::Sighting {
+            client,
+            interface: "br0".into(),
+            answered: crate::network::Answered::Ack,
+            address: Some(address),
+            told: String::new(),
+        };
+        self.app.answered(&sighting, START);
+    }
+
+    /// What a card boots that has its address from this server.
     pub(crate) fn boots(&self, mac: &str) -> Boot {
+        self.leases(mac, FROM_V4);
+        self.asks_for_its_script(mac)
+    }
+
+    /// What whoever asks in the name of this card is told to boot.
+    pub(crate) fn asks_for_its_script(&self, mac: &str) -> Boot {
         let who = Who {
             mac: Some(mac.parse().unwrap()),
             from: Some(FROM_V4),

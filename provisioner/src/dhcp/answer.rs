@@ -471,7 +471,7 @@ fn sight(segment: &mut Segment, around: &Around<'_>, request: &Request, outcome:
     let (answered, address) = match *outcome {
         Outcome::Offer(address) => (Answered::Offer, Some(address)),
         Outcome::Ack(address) => (Answered::Ack, Some(address)),
-        Outcome::Settings => (Answered::Ack, Some(request.ciaddr)),
+        Outcome::Settings => (Answered::Settings, Some(request.ciaddr)),
         Outcome::Nak(_) => (Answered::Nak, None),
         Outcome::Silence if request.kind == Kind::Discover => (Answered::NoAddress, None),
         Outcome::Silence => return,

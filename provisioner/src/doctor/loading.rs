@@ -58,8 +58,15 @@ pub(super) fn loader_unfetched(case: &Case<'_>, attempt: &Attempt) -> Option<Sai
                 Step::Missing { .. } | Step::Refused { .. } | Step::Size { .. } | Step::Stranded { .. }
             )
     });
-    let has_address =
-        attempt.has(|step| matches!(step, Step::Answered { how: Answered::Ack, .. } | Step::Chose { .. }));
+    let has_address = attempt.has(|step| {
+        matches!(
+            step,
+            Step::Answered {
+                how: Answered::Ack | Answered::Settings,
+                ..
+            } | Step::Chose { .. }
+        )
+    });
     let told = attempt.steps.iter().rev().find_map(|seen| match &seen.step {
         Step::Answered { told, .. } => Some(told),
         _ => None,

@@ -16,7 +16,7 @@ use super::listener::Peer;
 use super::problem::{Fault, Kind};
 use super::{Web, blocking, now};
 use crate::app::{App, Choice, Start, Who};
-use crate::boot::{self, ASK_AGAIN, Boot, TO_DISK, TOO_OLD, WHY_LINES};
+use crate::boot::{self, ASK_AGAIN, Boot, SOON, TO_DISK, TOO_OLD, WHY_LINES};
 
 /// What a boot script says of a processor that has no 64-bit mode.
 const PROCESSOR_OF_32_BITS: &str = "32-bit";
@@ -142,6 +142,11 @@ impl Place<'_> {
     }
 
     fn stop(&self, why: &str) -> String {
+        self.wait(why, ASK_AGAIN)
+    }
+
+    /// Says why, and asks again after so many seconds.
+    fn wait(&self, why: &str, wait: u32) -> String {
         // Addresses, hex digits and dashes: always a word. The root of the server is one in any case.
         let script = Word::new(self.script()).or_else(|_| Word::new(self.server.base_url()));
         script.map_or_else(
@@ -151,7 +156,7 @@ impl Place<'_> {
                     server: self.server.address,
                     machine: self.machine.clone(),
                     why: Text::folded(why, WHY_LINES),
-                    wait: ASK_AGAIN,
+                    wait,
                     script,
                 }
                 .render()
@@ -173,6 +178,7 @@ fn render(app: &App, boot: &Boot, who: &Who<'_>, place: &Place<'_>) -> Result<(&
             };
             script.render()
         }
+        Boot::AskAgain { why } => place.wait(why, SOON),
         Boot::Stop { why } => place.stop(why),
         Boot::TooOld => place.stop(TOO_OLD),
         Boot::Ask => {

@@ -8,6 +8,19 @@ use super::*;
 const UUID_A: &str = "4c4c4544-0031-4a10-8052-b4c04f333132";
 const UUID_B: &str = "88776655-4433-2211-aabb-ccddeeff0011";
 
+/// The same of approved nodes alone.
+fn recognise<'a>(new: &Facts, known: impl Iterator<Item = (&'a str, &'a Facts)>) -> Option<&'a str> {
+    let known = known.map(|(id, facts)| Known {
+        id,
+        facts,
+        standing: Standing::Approved,
+    });
+    match super::recognise(new, known) {
+        Recognised::As(id) => Some(id),
+        Recognised::Like(_) | Recognised::New => None,
+    }
+}
+
 #[derive(Clone, Default)]
 struct Pc {
     macs: Vec<&'static str>,
@@ -338,4 +351,157 @@ fn placeholders_are_known() {
         assert!(is_placeholder_mac(mac), "{mac}");
     }
     assert!(!is_placeholder_mac("52:54:00:77:00:01"));
+}
+
+fn weighed(new: &Pc, known: &[(&'static str, &Pc, Standing)]) -> String {
+    let facts: Vec<Facts> = known.iter().map(|(_, pc, _)| pc.facts()).collect();
+    let known = known.iter().zip(&facts).map(|((id, _, standing), facts)| Known {
+        id,
+        facts,
+        standing: *standing,
+    });
+    format!("{:?}", super::recognise(&new.facts(), known))
+}
+
+#[test]
+fn five_liars_that_claim_a_fact_each_make_no_node_unrecognisable() {
+    let own = pc();
+    let liars = [
+        Pc {
+            macs: own.macs.clone(),
+            ..liar_of("1")
+        },
+        Pc {
+            uuid: own.uuid,
+            ..liar_of("2")
+        },
+        Pc {
+            serial: own.serial,
+            ..liar_of("3")
+        },
+        Pc {
+            board: own.board,
+            ..liar_of("4")
+        },
+        Pc {
+            disks: own.disks.clone(),
+            ..liar_of("5")
+        },
+    ];
+    let mut known = vec![("node", &own, Standing::Approved)];
+    known.extend(liars.iter().map(|liar| ("liar", liar, Standing::Unapproved)));
+    assert_eq!(weighed(&own, &known), r#"As("node")"#);
+    // Nor a machine that waits for approval itself.
+    known[0].2 = Standing::Unapproved;
+    assert_eq!(weighed(&own, &known), r#"As("node")"#);
+}
+
+/// A machine with labels of its own.
+fn liar_of(number: &'static str) -> Pc {
+    let [mac, uuid, serial, disk] = match number {
+        "1" => [
+            "00:16:3e:00:00:01",
+            "11111111-0031-4a10-8052-b4c04f333132",
+            "LIAR0001",
+            "LIARDISK1",
+        ],
+        "2" => [
+            "00:16:3e:00:00:02",
+            "22222222-0031-4a10-8052-b4c04f333132",
+            "LIAR0002",
+            "LIARDISK2",
+        ],
+        "3" => [
+            "00:16:3e:00:00:03",
+            "33333333-0031-4a10-8052-b4c04f333132",
+            "LIAR0003",
+            "LIARDISK3",
+        ],
+        "4" => [
+            "00:16:3e:00:00:04",
+            "44444444-0031-4a10-8052-b4c04f333132",
+            "LIAR0004",
+            "LIARDISK4",
+        ],
+        _ => [
+            "00:16:3e:00:00:05",
+            "55555555-0031-4a10-8052-b4c04f333132",
+            "LIAR0005",
+            "LIARDISK5",
+        ],
+    };
+    Pc {
+        macs: vec![mac],
+        uuid,
+        serial,
+        board: serial,
+        disks: vec![disk],
+        ..Pc::default()
+    }
+}
+
+#[test]
+fn a_shared_fact_weighs_nothing_and_never_less_than_nothing() {
+    let own = pc();
+    let other = |change: &dyn Fn(&mut Pc)| {
+        let mut other = liar_of("1");
+        change(&mut other);
+        other
+    };
+    let another_card = || vec!["00:1e:4f:aa:bb:77"];
+    // Its card was replaced; its disk had once been seen in another node.
+    let new = Pc {
+        macs: another_card(),
+        ..own.clone()
+    };
+    let has_disk = other(&|pc| pc.disks.clone_from(&own.disks));
+    let nodes = [
+        ("node", &own, Standing::Approved),
+        ("other", &has_disk, Standing::Approved),
+    ];
+    assert_eq!(weighed(&new, &nodes), r#"As("node")"#);
+    // The same with its UUID, and with its serial number, in the place of the disk.
+    for shares in [other(&|pc| pc.uuid = own.uuid), other(&|pc| pc.serial = own.serial)] {
+        let nodes = [
+            ("node", &own, Standing::Approved),
+            ("other", &shares, Standing::Approved),
+        ];
+        assert_eq!(weighed(&new, &nodes), r#"As("node")"#);
+    }
+    // What a retired machine had weakens nobody.
+    let nodes = [
+        ("node", &own, Standing::Approved),
+        ("other", &has_disk, Standing::Retired),
+    ];
+    let less = Pc {
+        serial: "",
+        board: "",
+        ..new
+    };
+    assert_eq!(weighed(&less, &nodes), r#"As("node")"#, "by its UUID and its disk");
+}
+
+#[test]
+fn a_machine_that_may_be_a_node_is_not_called_new() {
+    let own = pc();
+    let nodes = [("node", &own, Standing::Approved)];
+    // Card and disk were replaced at once.
+    let repaired = Pc {
+        macs: vec!["00:1e:4f:aa:bb:77"],
+        disks: vec!["WD-NEW"],
+        ..own.clone()
+    };
+    assert_eq!(weighed(&repaired, &nodes), r#"Like("node")"#);
+    assert_eq!(weighed(&liar_of("1"), &nodes), "New");
+    let twin = Pc {
+        uuid: own.uuid,
+        ..liar_of("1")
+    };
+    assert_eq!(weighed(&twin, &nodes), "New", "boards of one series share their UUID");
+    let claims = [("claims", &own, Standing::Unapproved)];
+    assert_eq!(
+        weighed(&repaired, &claims),
+        "New",
+        "of those that nobody approved there is nothing to protect"
+    );
 }

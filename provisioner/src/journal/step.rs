@@ -160,6 +160,7 @@ fn answered(how: Answered) -> &'static str {
     match how {
         Answered::Offer => "was offered an address",
         Answered::Ack => "was given an address",
+        Answered::Settings => "was given settings for the address that it has",
         Answered::Proxy => "was told where to boot from",
         Answered::Nak => "was refused the address that it wanted",
         Answered::NoAddress => "was not answered: no address is left",

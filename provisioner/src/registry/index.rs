@@ -7,7 +7,7 @@ use std::sync::Arc;
 use provisioner_api::Life;
 
 use super::Node;
-use crate::identity::{is_placeholder, same_uuid};
+use crate::identity::{Standing, is_placeholder, same_uuid};
 
 /// All nodes by id, and the ways to find one.
 #[derive(Debug, Default)]
@@ -74,6 +74,7 @@ impl Index {
             (Some(asked), Some(known)) => Some(same_uuid(asked, known)),
             _ => None,
         };
+        let nodes = without_claims(nodes, |node| agrees(node) != Some(false));
         let (built_in, usb): (Vec<_>, Vec<_>) = nodes.into_iter().partition(|node| node.facts.macs.contains(mac));
         // A card that left its machine contradicts the UUID that it is asked with.
         let built_in: Vec<_> = built_in
@@ -111,6 +112,15 @@ impl Index {
             }
         }
     }
+}
+
+/// What a machine claims that nobody approved takes no card from an approved node that it `may` belong to.
+fn without_claims(mut nodes: Vec<Arc<Node>>, may: impl Fn(&Arc<Node>) -> bool) -> Vec<Arc<Node>> {
+    let is_approved = |node: &Arc<Node>| node.standing() != Standing::Unapproved;
+    if nodes.iter().any(|node| is_approved(node) && may(node)) {
+        nodes.retain(is_approved);
+    }
+    nodes
 }
 
 fn keys(node: &Node) -> impl Iterator<Item = &String> {

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{Entry, Node, Registry, RegistryError, apply, secrets, store};
 use crate::events;
-use crate::identity::{Facts, recognise};
+use crate::identity::{Facts, Recognised, recognise};
 use crate::lifecycle::{Event, State};
 
 /// Milliseconds between two events of refusals: whoever guesses does not fill the list.
@@ -106,7 +106,7 @@ impl Registry {
             return Err(NoJoin::Early(name).into());
         }
         // Of this one node alone: no other can be better.
-        if recognise(facts, [(node.id.as_str(), &node.facts)].into_iter()).is_none() {
+        if !matches!(recognise(facts, [node.known()].into_iter()), Recognised::As(_)) {
             return Err(NoJoin::Stranger(name).into());
         }
         let sql = "UPDATE installations SET joined = ?2, secret = '' WHERE node = ?1";

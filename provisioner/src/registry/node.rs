@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use provisioner_api::{FirmwareType, Inventory, Life};
 
-use crate::identity::Facts;
+use crate::identity::{Facts, Known, Standing};
 use crate::lifecycle::State;
 
 /// A node, without its large documents.
@@ -90,6 +90,24 @@ impl Node {
         match life {
             Life::Ram => self.ram.as_ref(),
             Life::Installed => self.installed.as_ref(),
+        }
+    }
+
+    /// How much its facts count for others.
+    pub fn standing(&self) -> Standing {
+        match self.state {
+            State::Enrolled | State::Rejected { .. } => Standing::Unapproved,
+            State::Retired => Standing::Retired,
+            _ => Standing::Approved,
+        }
+    }
+
+    /// What it is known by.
+    pub fn known(&self) -> Known<'_> {
+        Known {
+            id: &self.id,
+            facts: &self.facts,
+            standing: self.standing(),
         }
     }
 

@@ -11,7 +11,7 @@ use super::ram_start::{self, Present, TurnedAway};
 use super::store::{self, Document};
 use super::{Entry, Keys, Node, Outline, Registry, RegistryError, Start, apply, begin, windows};
 use crate::events;
-use crate::identity::{Facts, recognise};
+use crate::identity::{Facts, Recognised, Standing, recognise};
 use crate::lifecycle::{Event, State};
 
 /// Machines that may wait for approval at once. More than any lab has; a liar's hundred thousand inventions stop
@@ -129,12 +129,24 @@ impl Registry {
     fn recognise(&self, life: Life, facts: &Facts) -> Result<Option<Arc<Node>>, RegistryError> {
         // Comparing a thousand nodes takes a while: not under the lock that every boot script needs.
         let nodes = self.nodes();
-        let known = nodes.iter().map(|node| (node.id.as_str(), &node.facts));
-        let seems = recognise(facts, known).and_then(|id| self.node(id));
+        let seems = match recognise(facts, nodes.iter().map(|node| node.known())) {
+            Recognised::As(id) => self.node(id),
+            Recognised::Like(_) | Recognised::New => None,
+        };
         match (life, seems) {
             // Facts can be read off a machine's label; an installed system has a key, and only that counts.
             (Life::Installed, Some(node)) => Err(RegistryError::UnknownKey(node.name.clone())),
             (_, seems) => Ok(seems),
+        }
+    }
+
+    /// The approved node that a machine has so much in common with that no rule may decide that it is another one.
+    pub fn resembled(&self, machine: &Node) -> Option<Arc<Node>> {
+        let nodes = self.nodes();
+        let approved = nodes.iter().filter(|node| node.standing() != Standing::Unapproved);
+        match recognise(&machine.facts, approved.map(|node| node.known())) {
+            Recognised::As(id) | Recognised::Like(id) => self.node(id),
+            Recognised::New => None,
         }
     }
 

@@ -8,7 +8,7 @@ use provisioner_api::{
 };
 
 use super::*;
-use crate::lifecycle::{Event, Plan, System};
+use crate::lifecycle::{Event, Plan, State, System};
 
 const OPERATOR: &str = "operator";
 
@@ -634,4 +634,32 @@ fn a_machine_that_is_forgotten_leaves_its_events() {
     assert!(lab.registry.node(&id).is_none() && lab.registry.by_key("k1").is_none());
     assert!(lab.registry.by_card(MAC, None).is_empty());
     assert!(lab.registry.events(Some(&id), None, 10).unwrap().len() >= 2);
+}
+
+#[test]
+fn what_a_machine_claims_that_nobody_approved_takes_no_card_from_a_node() {
+    let mut index = Index::default();
+    let node = |id: &str, state: State, uuid: Option<&str>| {
+        let mut lab = Lab::new();
+        let mut node = Node::clone(&lab.start("k", MAC, "ram-1", Life::Ram).unwrap());
+        (node.id, node.name, node.keys, node.state) = (id.into(), id.into(), Keys::default(), state);
+        node.facts.uuid = uuid.map(str::to_owned);
+        Arc::new(node)
+    };
+    let asked = "4c4c4544-0031-4a10-8052-b4c04f333132";
+    let ids = |index: &Index, uuid| -> Vec<String> {
+        let nodes = index.by_card(MAC, uuid);
+        nodes.iter().map(|node| node.id.clone()).collect()
+    };
+    index.put(node("node", State::Ready { plan: plan() }, None));
+    index.put(node("liar", State::Enrolled, Some(asked)));
+    assert_eq!(ids(&index, Some(asked)), ["node"]);
+    assert_eq!(ids(&index, None), ["node"]);
+    // A card that a node has lost to a new machine: the UUID says so.
+    index.put(node(
+        "node",
+        State::Ready { plan: plan() },
+        Some("88776655-4433-2211-aabb-ccddeeff0011"),
+    ));
+    assert_eq!(ids(&index, Some(asked)), ["liar"]);
 }

@@ -273,3 +273,20 @@ fn without_a_medium_nothing_is_wiped_and_the_node_says_what_is_missing() {
         "{order:?}"
     );
 }
+
+#[test]
+fn an_installers_secrets_are_given_where_it_is_known_that_its_own_card_asks_and_nowhere_else() {
+    let lab = lab();
+    to_its_installer(&lab, "ram-1");
+    // Fresh addresses that nobody knows, as often as somebody likes.
+    for _ in 0..3 {
+        assert!(matches!(lab.asks_for_its_script(MAC), Boot::AskAgain { .. }));
+    }
+    // The address is another card's.
+    lab.leases("52:54:00:77:00:99", Ipv4Addr::new(192, 0, 2, 50));
+    assert!(matches!(lab.asks_for_its_script(MAC), Boot::Stop { .. }));
+    assert_eq!(lab.boots(MAC), Boot::Install);
+    // It got another address since.
+    lab.leases(MAC, Ipv4Addr::new(192, 0, 2, 51));
+    assert!(matches!(lab.asks_for_its_script(MAC), Boot::AskAgain { .. }));
+}

@@ -18,7 +18,14 @@ fn on_a_segment(lab: &Lab, company: crate::network::Company) {
 
 const BESIDE: crate::network::Company = crate::network::Company::Beside(Ipv4Addr::new(192, 0, 2, 254));
 
+/// A card asks that has its address from this server.
 fn asks(lab: &Lab, mac: &str, choice: Option<Choice>, now: i64) -> crate::enrol::Admission {
+    lab.leases(mac, Ipv4Addr::new(192, 0, 2, 50));
+    names(lab, mac, choice, now)
+}
+
+/// Somebody asks in the name of a card.
+fn names(lab: &Lab, mac: &str, choice: Option<Choice>, now: i64) -> crate::enrol::Admission {
     let who = Who {
         mac: Some(mac.parse().unwrap()),
         from: Some(Ipv4Addr::new(192, 0, 2, 50)),
@@ -118,6 +125,36 @@ fn a_window_lets_in_as_many_as_it_says_and_labels_them() {
         .approve("node-001", &Approve::default(), "operator", later)
         .unwrap();
     assert_eq!(approved.profile.as_deref(), Some("other"));
+}
+
+#[test]
+fn whoever_only_names_cards_takes_no_place_and_presses_no_key_for_them() {
+    use crate::enrol::Admission;
+    let lab = Lab::new("");
+    on_a_segment(&lab, BESIDE);
+    let open = provisioner_api::OpenWindow {
+        max: Some(1),
+        ..provisioner_api::OpenWindow::default()
+    };
+    // The address that it asks from is nobody's, or another card's.
+    for is_another in [false, true] {
+        if is_another {
+            lab.leases("52:54:00:77:00:99", Ipv4Addr::new(192, 0, 2, 50));
+        }
+        names(&lab, MAC, Some(Choice::Enrol), START);
+        assert!(
+            introduces_itself(&lab, "k1", MAC, START).is_err(),
+            "nobody pressed a key on it"
+        );
+    }
+    let id = lab.app.open_window(&open, "operator", START).unwrap().id;
+    for number in 1..=3 {
+        let mac = format!("52:54:00:77:01:0{number}");
+        assert_eq!(names(&lab, &mac, None, START), Admission::Through(id));
+    }
+    assert_eq!(lab.app.windows(START).unwrap()[0].used, 0);
+    introduces_itself(&lab, "k1", MAC, START).unwrap();
+    assert_eq!(lab.app.windows(START).unwrap()[0].used, 1);
 }
 
 #[test]

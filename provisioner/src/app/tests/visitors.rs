@@ -163,3 +163,31 @@ fn an_installed_systems_key_does_not_speak_for_a_start_in_ram_nor_the_other_way_
         "the key of the system on the disk"
     );
 }
+
+#[test]
+fn a_machine_that_may_be_a_node_is_approved_by_a_person_and_by_no_rule() {
+    let labels = |mac: &str, disk: &str| {
+        let mut inventory = machine(mac);
+        inventory.smbios.system_uuid = Some("4c4c4544-0031-4a10-8052-b4c04f333132".into());
+        inventory.smbios.system_serial = Some("5TQW2J1".into());
+        inventory.disks[0].serial = Some(disk.into());
+        inventory
+    };
+    let lab = Lab::new(RULE);
+    let starts = |key: &str, inventory: Inventory| {
+        let register = Register {
+            boot_id: key.into(),
+            life: Life::Ram,
+            version: "0".into(),
+            inventory,
+            join: None,
+        };
+        lab.app.register(key, FROM, &register, START).unwrap().name
+    };
+    assert_eq!(starts("k1", labels(MAC, "WD-OLD")), "node-001");
+    assert_eq!(lab.app.summary("node-001", START).unwrap().state, "checking");
+    // Its card and its disk were replaced at once.
+    assert_eq!(starts("k2", labels("52:54:00:77:00:02", "WD-NEW")), "node-002");
+    let new = lab.app.summary("node-002", START).unwrap();
+    assert!(new.state == "enrolled" && new.reason.contains("node-001"), "{new:?}");
+}
