@@ -13,7 +13,7 @@ use tests::server::{ALONE, PATIENCE, Street, Yard};
 const ASK: &str = "\n[enrolment]\nunknown = \"ask\"\n";
 
 /// The script behind a choice of the menu.
-fn choose(street: &Street<'_>, boot: &Boot, join: bool) -> Result<Script> {
+fn choose(boot: &Boot, join: bool) -> Result<Script> {
     let Script::Ask {
         disk,
         join: joining,
@@ -23,7 +23,7 @@ fn choose(street: &Street<'_>, boot: &Boot, join: bool) -> Result<Script> {
         bail!("no menu: {}", boot.text)
     };
     ensure!(*wait == 10, "it waits {wait} s");
-    let reply = rom::get(street.address()?, if join { joining } else { disk })?;
+    let reply = rom::get(boot.address, if join { joining } else { disk })?;
     ensure!(reply.status == 200, "{}", reply.status);
     script::parse(&reply.text(), "")
 }
@@ -40,14 +40,20 @@ fn an_unknown_machine_goes_on_to_its_own_disk_unless_somebody_presses_a_key() {
         for (number, kind) in (1..).zip([Kind::BiosPxe, Kind::BiosIpxe, Kind::UefiX64, Kind::HttpX64]) {
             let rom = Rom::new(kind, number);
             let boot = rom.boot(&street.ether)?;
-            let disk = choose(street, &boot, false)?;
+            let disk = choose(&boot, false)?;
             ensure!(matches!(disk, Script::LocalDisk { .. }), "{kind:?}: {disk:?}");
             ensure!(street.server.nodes()?.is_empty(), "{kind:?} became a node by asking");
         }
         // A key, and it is examined; from then on it needs none.
         let mut machine = street.machine(Kind::BiosPxe, 9);
         let boot = machine.rom.boot(&street.ether)?;
-        let joined = choose(street, &boot, true)?;
+        let Script::Ask { join, .. } = &boot.script else {
+            bail!("no menu: {}", boot.text)
+        };
+        // From anywhere else everybody could press it.
+        rom::get(street.address()?, join)?;
+        let boot = machine.rom.boot(&street.ether)?;
+        let joined = choose(&boot, true)?;
         ensure!(matches!(joined, Script::Discover { .. }), "{joined:?}");
         machine.run_until_waiting(PATIENCE)?;
         ensure!(street.server.nodes()?.len() == 1, "one machine came in");
