@@ -39,8 +39,9 @@ pub(super) fn admit(node: &Node, from: IpAddr, present: Present) -> Result<(), T
             Err(TurnedAway::Installed)
         }
         State::Rejected { .. } | State::Retired => Err(TurnedAway::NotWanted),
-        State::Enrolled
-        | State::Approved { .. }
+        // Nothing of it was approved yet: who shows these facts first is as good as who shows them next.
+        State::Enrolled => Ok(()),
+        State::Approved { .. }
         | State::Checking { .. }
         | State::Wiping { .. }
         | State::Installing { written: false, .. }
