@@ -174,6 +174,7 @@ fn nobody_else_reads_the_database_and_its_logs() {
         let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o600, "{}", entry.path().display());
     }
+}
 
 /// The node that a machine is, or whose facts it shows.
 fn registered(registry: &Registry, key: &str, register: &Register, now: i64) -> Result<Arc<Node>, RegistryError> {
