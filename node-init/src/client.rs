@@ -11,7 +11,9 @@ mod pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use provisioner_api::{Capsule, Heartbeat, NodeEvent, Orders, Problem, Progress, Register, Registered, Time, path};
+use provisioner_api::{
+    Capsule, Heartbeat, NodeEvent, Orders, Problem, Progress, Register, Registered, Time, limits, path,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http::Response;
@@ -184,6 +186,8 @@ impl Client {
     }
 
     fn post(&self, path: &str, body: &impl Serialize) -> Result<Response<Body>, ClientError> {
+        let mut body = serde_json::to_value(body).map_err(|error| ClientError::Malformed(error.to_string()))?;
+        limits::fit(&mut body);
         let sent = self.agent.post(self.url(path)).send_json(body);
         self.accept(sent)
     }

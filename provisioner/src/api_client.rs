@@ -21,8 +21,10 @@ use tokio::net::UnixStream;
 /// The server is on this machine: what takes longer than this hangs. Approving a node on a machine whose only disk
 /// is a slow stick takes a few seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
-/// A thousand nodes whole are some 10 MB.
+/// Lists come in parts, of which the largest has some 8 MB.
 const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
+/// Entries of a list that are asked for at once.
+const PART: usize = 500;
 
 /// The control socket of a provisioner.
 #[derive(Clone, Debug)]
@@ -46,6 +48,21 @@ impl Client {
         let response = self.send(Method::GET, path, Bytes::new()).await?;
         let body = read(response).await?;
         serde_json::from_slice(&body).with_context(|| format!("reading the provisioner's answer to {path}"))
+    }
+
+    /// `GET` of a whole list, a part at a time: `key` is what the next part is asked for by.
+    pub async fn parts<T: DeserializeOwned>(&self, path: &str, key: impl Fn(&T) -> &str) -> anyhow::Result<Vec<T>> {
+        let mut all: Vec<T> = Vec::new();
+        loop {
+            let after = all.last().map(|last| format!("&after={}", segment(key(last))));
+            let question = format!("{path}?limit={PART}{}", after.unwrap_or_default());
+            let part: Vec<T> = self.get(&question).await?;
+            let last = part.len() < PART;
+            all.extend(part);
+            if last {
+                return Ok(all);
+            }
+        }
     }
 
     /// `POST` of a value; an empty object where there is nothing to say.

@@ -6,11 +6,13 @@
 //! call it from `spawn_blocking`; what only reads answers from memory.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use provisioner_api::{Finding, Life, ServiceStatus};
 use tokio::sync::broadcast;
 
+use crate::budget::Budget;
 use crate::config::Config;
 use crate::images::{ImageStore, ImportError};
 use crate::journal::Journal;
@@ -45,6 +47,7 @@ pub use health::Health;
 pub use install::Start;
 pub use machine::{Choice, Who};
 pub use operator::Command;
+pub use view::ON_A_PAGE;
 
 /// News that a slow reader of [`App::subscribe`] may lag behind before it loses some and must look at everything
 /// again: a burst of a thousand machines that boot at once.
@@ -85,7 +88,29 @@ pub struct App {
     pub health: Health,
     /// Port of the API once it is bound: what the kernel chose where the configuration says 0.
     pub bound_api: OnceLock<u16>,
+    budgets: Budgets,
     changes: broadcast::Sender<Change>,
+}
+
+/// How often machines may say what is written down.
+#[derive(Debug)]
+struct Budgets {
+    /// Introductions of machines that are not known, by address: a room behind one router comes at once.
+    strangers: Budget<IpAddr>,
+    /// Introductions of one node: a few each start, and again when its hardware changes.
+    starts: Budget<String>,
+    /// What one node tells: a dozen lines an installation.
+    words: Budget<String>,
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Self {
+            strangers: Budget::new(60, 10_000),
+            starts: Budget::new(30, 5000),
+            words: Budget::new(120, 1000),
+        }
+    }
 }
 
 /// Something that a watcher of the page should look at again.
@@ -123,6 +148,9 @@ pub enum AppError {
     /// What was asked makes no sense (422).
     #[error("{0}")]
     Invalid(String),
+    /// More than the server takes from this caller now (429); it may try again later.
+    #[error("{0}")]
+    TooMuch(String),
     /// The disk of the server is full (507); the caller may try again later, nothing is lost.
     #[error("the server's disk is full: make room in its state folder, then try again")]
     Full,
@@ -175,6 +203,7 @@ impl App {
             services,
             health: Health::default(),
             bound_api: OnceLock::new(),
+            budgets: Budgets::default(),
             changes,
         })
     }
@@ -213,6 +242,30 @@ impl App {
         segments.insert(Arc::clone(&segment.interface), segment);
     }
 
+    /// Whether a node may say what is written down, or has said too much in the last minutes.
+    fn hears(&self, node: &str, now: i64) -> Result<(), AppError> {
+        if self.budgets.words.take(node.to_owned(), now) {
+            return Ok(());
+        }
+        Err(AppError::TooMuch(
+            "this node has told more than the server writes down in a minute; tell it again later".into(),
+        ))
+    }
+
+    /// Whether a machine may introduce itself once more: a known one by its own count, all others by their address.
+    fn listens(&self, key: &str, from: IpAddr, now: i64) -> Result<(), AppError> {
+        let heard = match self.caller(key) {
+            Some(caller) => self.budgets.starts.take(caller.node, now),
+            None => self.budgets.strangers.take(from.to_canonical(), now),
+        };
+        if heard {
+            return Ok(());
+        }
+        Err(AppError::TooMuch(format!(
+            "too many introductions from {from} in the last minutes; this machine asks again by itself"
+        )))
+    }
+
     /// A node is not what it was: whoever watches it looks again, the node itself included.
     fn changed(&self, node: &str) {
         self.presence.wake(node);
@@ -224,9 +277,8 @@ impl From<RegistryError> for AppError {
     fn from(error: RegistryError) -> Self {
         match error {
             RegistryError::NoNode(_) => Self::NotFound(error.to_string()),
-            RegistryError::Refused(_) | RegistryError::NameTaken(_) | RegistryError::TooMany => {
-                Self::Refused(error.to_string())
-            }
+            RegistryError::Refused(_) | RegistryError::NameTaken(_) => Self::Refused(error.to_string()),
+            RegistryError::TooMany | RegistryError::TooMuch => Self::TooMuch(error.to_string()),
             RegistryError::UnknownKey(_)
             | RegistryError::NoJoin(_)
             | RegistryError::WrongLife

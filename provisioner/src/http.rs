@@ -11,6 +11,7 @@
 //! nothing. A GET changes no node's state.
 
 pub(crate) mod boot;
+mod bounds;
 mod described;
 mod doctor;
 mod enrol;
@@ -58,7 +59,11 @@ use listener::Listener;
 
 /// Bodies are a few hundred bytes; those that may be larger say so at their route.
 const BODY: usize = 64 * 1024;
-/// An inventory of a server with 60 disks has some 60 KB; a capsule carries files of roles.
+/// How far a node is, and that it lives: words of a line.
+const SMALL_BODY: usize = 8 * 1024;
+/// An inventory of a server with 64 disks of four partitions each and 32 cards has some 80 KB.
+const INVENTORY: usize = 256 * 1024;
+/// A capsule carries files of roles, a template trial the site's templates.
 const LARGE_BODY: usize = 1024 * 1024;
 
 /// Threads for plain HTTP. Files are sent by the kernel: two threads fill ten gigabits a second.
@@ -236,19 +241,19 @@ fn page_routes() -> OpenApiRouter<Web> {
 
 /// What nodes ask; the key of the client certificate says which node.
 fn node_routes() -> OpenApiRouter<Web> {
-    let large = || DefaultBodyLimit::max(LARGE_BODY);
+    let limited = |routes, bytes| {
+        OpenApiRouter::default()
+            .routes(routes)
+            .layer(DefaultBodyLimit::max(bytes))
+    };
     OpenApiRouter::default()
         .routes(routes!(node::time))
-        .merge(OpenApiRouter::default().routes(routes!(node::register)).layer(large()))
+        .merge(limited(routes!(node::register), INVENTORY))
         .routes(routes!(node::orders))
         .routes(routes!(node::event))
-        .routes(routes!(node::progress))
-        .routes(routes!(node::heartbeat))
-        .merge(
-            OpenApiRouter::default()
-                .routes(routes!(node::capsule, node::keep_capsule))
-                .layer(large()),
-        )
+        .merge(limited(routes!(node::progress), SMALL_BODY))
+        .merge(limited(routes!(node::heartbeat), SMALL_BODY))
+        .merge(limited(routes!(node::capsule, node::keep_capsule), LARGE_BODY))
 }
 
 /// What operators ask.

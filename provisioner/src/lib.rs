@@ -4,6 +4,7 @@
 pub mod api_client;
 pub mod app;
 pub mod boot;
+pub mod budget;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -18,6 +18,7 @@ use crate::lifecycle::Refused;
 
 mod apply;
 mod health;
+mod history;
 mod index;
 mod installations;
 mod join;
@@ -34,7 +35,7 @@ pub use installations::Installation;
 pub use join::NoJoin;
 pub use node::{Keys, Node, Outline, Start};
 pub use ram_start::{Present, TurnedAway};
-pub use register::{Around, Door, Introduction, MAX_UNAPPROVED, Registration};
+pub use register::{Around, Door, Introduction, MAX_UNAPPROVED, Registration, UNAPPROVED_BYTES};
 pub use windows::Ticket;
 
 pub(crate) use health::damaged_or;
@@ -109,6 +110,12 @@ pub enum RegistryError {
     /// Too many machines wait for approval.
     #[error("{MAX_UNAPPROVED} machines wait for approval already; approve or reject some first")]
     TooMany,
+    /// What machines say that wait for approval is too much.
+    #[error(
+        "the machines that wait for approval have said {} MB about themselves, which is all that is kept; approve or reject some first",
+        UNAPPROVED_BYTES >> 20
+    )]
+    TooMuch,
     /// Nobody has let the machine in.
     #[error(
         "nobody has let this machine in: open an enrolment window (provisioner enrol open), or choose to join in its start menu"
@@ -198,6 +205,7 @@ impl Registry {
             M::up(include_str!("registry/joins.sql")),
             M::up(include_str!("registry/clock.sql")),
             M::up(include_str!("registry/ram_start.sql")),
+            M::up(include_str!("registry/history.sql")),
         ]);
         migrations.to_latest(&mut db).map_err(RegistryError::Migration)?;
         let mut index = Index::default();
@@ -266,17 +274,17 @@ impl Registry {
 
     /// The newest `limit` events after `after`, of one node or of all, oldest first.
     pub fn events(&self, node: Option<&str>, after: Option<i64>, limit: u32) -> Result<Vec<EventEntry>, RegistryError> {
-        store::events(&self.reader(), node, after, limit)
+        history::events(&self.reader(), node, after, limit)
     }
 
     /// Ids of the nodes that are lost: their silence was written down, and not yet its end.
     pub fn lost(&self) -> Result<Vec<String>, RegistryError> {
-        store::lost(&self.reader())
+        history::lost(&self.reader())
     }
 
     /// Writes down something that changes no state.
     pub fn write_down(&self, node: Option<&str>, entry: &Entry, now: i64) -> Result<(), RegistryError> {
-        store::write_down(&self.db(), node, entry, now)
+        history::write_down(&self.db(), node, entry, now)
     }
 
     /// Forgets a node and all that is kept of it, but for its events.
@@ -284,7 +292,7 @@ impl Registry {
         let mut db = self.db();
         let transaction = begin(&mut db)?;
         store::delete_node(&transaction, id)?;
-        store::write_down(&transaction, Some(id), entry, now)?;
+        history::write_down(&transaction, Some(id), entry, now)?;
         transaction.commit()?;
         self.index.write().unwrap_or_else(PoisonError::into_inner).remove(id);
         Ok(())

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The programs that judge answer files: the installers' own checkers, out of Debian's and Python's packages. They are
+//! The programs that judge answer files and the API: the installers' own checkers, out of Debian's and Python's packages. They are
 //! unpacked into the cache and never installed; cloud-init, installed, would take this machine over at its next start.
 
 use std::path::Path;
@@ -11,6 +11,8 @@ use crate::peer::{self, Program};
 
 /// The checker of Anaconda's files. No release of Debian has it.
 const PYKICKSTART: &str = "pykickstart==3.78";
+/// The judge of servers by their API's description.
+const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 
 /// Checks preseed files: `debconf-set-selections -c`. It is part of every Debian.
 pub fn debconf(file: &Path) -> Command {
@@ -85,7 +87,19 @@ pub fn netplan(root: &Path) -> Result<Command> {
 
 /// Checks a kickstart file for a release: `RHEL9`, `F43`.
 pub fn ksvalidator(release: &str, file: &Path) -> Result<Command> {
-    let folder = peer::kept(PYKICKSTART, |folder| {
+    let mut command = python_program(PYKICKSTART, "ksvalidator")?;
+    command.args(["--version", release]).arg(file);
+    Ok(command)
+}
+
+/// Asks a server everything that its description allows and forbids, and judges the answers by that description.
+pub fn schemathesis() -> Result<Command> {
+    python_program(SCHEMATHESIS, "schemathesis")
+}
+
+/// A program out of a package of Python's, which is kept in the cache.
+fn python_program(package: &str, program: &str) -> Result<Command> {
+    let folder = peer::kept(package, |folder| {
         let mut pip = Command::new("/usr/bin/python3");
         pip.args([
             "-m",
@@ -96,13 +110,9 @@ pub fn ksvalidator(release: &str, file: &Path) -> Result<Command> {
             "--no-compile",
             "--target",
         ]);
-        peer::run(pip.arg(folder).arg(PYKICKSTART))
+        peer::run(pip.arg(folder).arg(package))
     })?;
     let mut command = Command::new("/usr/bin/python3");
-    command
-        .env("PYTHONPATH", &folder)
-        .arg(folder.join("bin/ksvalidator"))
-        .args(["--version", release])
-        .arg(file);
+    command.env("PYTHONPATH", &folder).arg(folder.join("bin").join(program));
     Ok(command)
 }

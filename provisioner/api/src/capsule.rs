@@ -11,12 +11,16 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Capsule {
     /// Host name.
+    #[cfg_attr(feature = "openapi", schema(max_length = 63))]
     pub name: String,
     /// `/etc/machine-id`, 32 hex digits.
+    #[cfg_attr(feature = "openapi", schema(max_length = 64))]
     pub machine_id: String,
     /// The key that the node's TLS certificate is made from, PKCS#8 PEM.
+    #[cfg_attr(feature = "openapi", schema(max_length = 16_384))]
     pub node_key: String,
     /// Files in `/etc/ssh` by name: `ssh_host_ed25519_key`, `ssh_host_ed25519_key.pub`.
+    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, crate::limits::KeyText>))]
     pub ssh_host_keys: BTreeMap<String, String>,
     /// Free entries of roles, by absolute path: a `compute_id`, a certificate.
     pub entries: BTreeMap<String, CapsuleFile>,
@@ -27,6 +31,7 @@ pub struct Capsule {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CapsuleFile {
     /// Content, base64.
+    #[cfg_attr(feature = "openapi", schema(max_length = 262_144))]
     pub content: String,
     /// Permission bits.
     pub mode: u32,

@@ -9,17 +9,21 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 pub struct OpenWindow {
     /// Seconds until it closes by itself; two hours if absent.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 604_800))]
     pub seconds: Option<u64>,
     /// Machines that it lets in at most; 30 if absent.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 10_000))]
     pub max: Option<u32>,
     /// Only cards whose address begins so: `00:1b:21`.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){0,5}$"))]
     pub mac_prefix: Option<String>,
     /// Only machines that ask through this relay.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = Ipv4))]
     pub relay: Option<std::net::Ipv4Addr>,
     /// Only machines at this switch port, as the relay names it (option 82, circuit).
     pub port: Option<String>,
     /// Labels for its nodes.
+    #[cfg_attr(feature = "openapi", schema(max_items = 16, value_type = Vec<crate::limits::Word>))]
     pub tags: Vec<String>,
     /// What its nodes become where their approval does not say otherwise.
     pub profile: Option<String>,

@@ -171,6 +171,7 @@ pub struct Progress {
     /// What it is at.
     pub stage: Stage,
     /// Share of the stage that is done, in thousandths.
+    #[cfg_attr(feature = "openapi", schema(maximum = 1000))]
     pub permille: u16,
     /// A few words: "412 of 980 MB, 61 MB/s".
     pub detail: String,

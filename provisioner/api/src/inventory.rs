@@ -50,6 +50,7 @@ pub struct Cpu {
     /// Whether `/dev/kvm` can really be used.
     pub kvm: Kvm,
     /// x86-64 micro-architecture level that all cores reach, 1 to 4; 0 on a 32-bit processor.
+    #[cfg_attr(feature = "openapi", schema(maximum = 4))]
     pub level: u8,
 }
 

@@ -11,6 +11,7 @@ mod enrolment;
 mod event;
 mod image;
 mod inventory;
+pub mod limits;
 mod medium;
 mod node;
 mod operator;

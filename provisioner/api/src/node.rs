@@ -21,10 +21,12 @@ pub enum Life {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Register {
     /// The kernel's random id of this boot: what tells a repeated message from a new start.
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 128, pattern = "^[ -~]+$"))]
     pub boot_id: String,
     /// Which life speaks.
     pub life: Life,
     /// Version of node-init.
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 128, pattern = "^[ -~]+$"))]
     pub version: String,
     /// What the machine is made of.
     pub inventory: Inventory,
@@ -99,6 +101,7 @@ pub struct Heartbeat {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Load {
     /// Share of all processors in use since the last heartbeat, 0 to 1.
+    #[cfg_attr(feature = "openapi", schema(minimum = 0, maximum = 1))]
     pub cpu: f32,
     /// Load average of one minute.
     pub load1: f64,

@@ -212,6 +212,10 @@ pub enum ImportLine {
 #[serde(deny_unknown_fields)]
 pub struct NewToken {
     /// What it is for; names it in the list and in the events that it causes.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(max_length = 63, pattern = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")
+    )]
     pub name: String,
 }
 

@@ -38,6 +38,7 @@ pub struct TemplateTrial {
     /// What it is to become; the machine's own profile, or the default, if absent.
     pub profile: Option<String>,
     /// With these files above the built-in templates; with those in force if absent.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<BTreeMap<String, crate::limits::FileText>>))]
     pub overrides: Option<BTreeMap<String, String>>,
 }
 

@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use provisioner_api::limits::cut;
 use provisioner_api::{
     Capsule, Heartbeat, Inventory, Life, Names, NodeEvent, Orders, Progress, Register, Registered, cmdline,
 };
@@ -73,6 +74,9 @@ const ANOTHER: &str = "this start asks in the name of a machine that has another
 const NOT_KNOWN: &str = "it is not known yet whose card asks from this address, and an installation's secrets are given to its \
     own machine only; it asks again by itself. If this does not end, its address comes from another DHCP server behind a \
     relay: let this server give it, or install an image.";
+
+/// Letters of a machine's words in a line of the log.
+const LOGGED: usize = 300;
 
 /// Letters of a boot id or a version at most: a UUID has 36.
 const LONGEST_LABEL: usize = 128;
@@ -151,6 +155,7 @@ impl App {
     /// A machine introduces itself with its key. Writes.
     pub fn register(&self, key: &str, from: IpAddr, register: &Register, now: i64) -> Result<Registered, AppError> {
         check_labels(register)?;
+        self.listens(key, from, now)?;
         let name = |number| name_of(&self.config.nodes.name_pattern, number);
         let door = self.door(key, from, register, now)?;
         let who = Introduction {
@@ -243,9 +248,11 @@ impl App {
 
     /// Something happened to the caller. Writes. Hearing it twice changes nothing.
     pub fn event(&self, caller: &Caller, event: &NodeEvent, now: i64) -> Result<(), AppError> {
+        self.hears(&caller.node, now)?;
         if self.registry.hear(&caller.node, caller.life, event, now)? {
             let node = self.node_of(caller)?;
-            info!(node = node.name, event = ?event.event, state = %node.state, "heard");
+            let told = format!("{:?}", event.event);
+            info!(node = node.name, event = %cut(&told, LOGGED), state = %node.state, "heard");
             // What it said of how far it is ends here; the next start tells its own.
             let leaving = event.event == provisioner_api::Event::Rebooting;
             if matches!(node.state, State::Failed { .. }) || leaving {
@@ -341,6 +348,7 @@ impl App {
                 "only an installed node can leave its capsule here".into(),
             ));
         }
+        self.hears(&node.id, now)?;
         self.registry.keep_capsule(&node.id, capsule, now)?;
         self.announce(Change::Node(node.id.clone()));
         Ok(())

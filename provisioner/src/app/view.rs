@@ -19,6 +19,12 @@ use crate::registry::Node;
 /// late by the time of its way does not make a node come and go.
 const HEARTBEATS_MISSED: u128 = 2;
 
+/// Nodes on a page: two large rooms. A browser shows them quickly, and a flood of strangers makes it no longer.
+pub const ON_A_PAGE: usize = 500;
+
+/// Failed nodes that are named one by one in a report.
+const FAILED: usize = 20;
+
 impl App {
     /// All nodes, by name.
     pub fn nodes(&self, now: i64) -> Vec<NodeSummary> {
@@ -30,6 +36,26 @@ impl App {
             .collect();
         nodes.sort_by(|a, b| a.name.cmp(&b.name));
         nodes
+    }
+
+    /// At most `limit` nodes, by name, those behind `after` in that order.
+    pub fn nodes_after(&self, after: Option<&str>, limit: usize, now: i64) -> Vec<NodeSummary> {
+        let mut nodes = self.registry.nodes();
+        nodes.retain(|node| after.is_none_or(|after| node.name.as_str() > after));
+        nodes.sort_by(|a, b| a.name.cmp(&b.name));
+        nodes.iter().take(limit).map(|node| self.summarise(node, now)).collect()
+    }
+
+    /// The nodes that a page has room for, by name, those that somebody approved first; and how many found none.
+    pub fn nodes_for_a_page(&self, now: i64) -> (Vec<NodeSummary>, usize) {
+        let mut nodes = self.registry.nodes();
+        let unwanted =
+            |node: &Arc<Node>| matches!(node.state, State::Enrolled | State::Rejected { .. } | State::Retired);
+        nodes.sort_by_cached_key(|node| (unwanted(node), node.name.clone()));
+        let more = nodes.len().saturating_sub(ON_A_PAGE);
+        nodes.truncate(ON_A_PAGE);
+        nodes.sort_by(|a, b| a.name.cmp(&b.name));
+        (nodes.iter().map(|node| self.summarise(node, now)).collect(), more)
     }
 
     /// One line of the list.
@@ -97,7 +123,12 @@ impl App {
                 if lost == 1 { "node is" } else { "nodes are" }
             ));
         }
+        let more = failed.len().saturating_sub(FAILED);
+        failed.truncate(FAILED);
         warnings.extend(failed);
+        if more > 0 {
+            warnings.push(format!("{more} more nodes failed; see: provisioner node list"));
+        }
         StatusReport {
             version: env!("CARGO_PKG_VERSION").into(),
             site: self.config.site.clone(),

@@ -33,7 +33,7 @@ pub fn run(config: &Config, command: &Node, json: bool) -> anyhow::Result<()> {
 }
 
 fn list(client: &Client, json: bool) -> anyhow::Result<()> {
-    let nodes: Vec<NodeSummary> = talk(client.get("/api/v1/nodes"))?;
+    let nodes: Vec<NodeSummary> = talk(client.parts("/api/v1/nodes", |node: &NodeSummary| &node.name))?;
     answer(&nodes, json, |nodes| nodes_in_words(nodes, now()))
 }
 

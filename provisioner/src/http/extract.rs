@@ -10,15 +10,21 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt as _;
+use provisioner_api::limits::cut;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use utoipa::ToSchema;
 
+use super::bounds;
 use super::problem::{Fault, Kind};
 
 mod shape;
 
 /// A body that trickles in for longer than this is not a node on a LAN; an inventory is some 10 KB.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Letters of a refusal that repeat what the caller sent.
+const WORDS: usize = 300;
 
 /// What is kept of the beginning of what an installer says, and of the end: its reason, and how its log ended.
 const TOLD_KEPT: (usize, usize) = (4 << 10, 60 << 10);
@@ -43,7 +49,7 @@ pub(super) struct Query<T>(pub(super) T);
 /// The variable parts of the path.
 pub(super) struct Path<T>(pub(super) T);
 
-impl<S: Send + Sync, T: DeserializeOwned + Serialize> FromRequest<S> for Json<T> {
+impl<S: Send + Sync, T: DeserializeOwned + Serialize + ToSchema> FromRequest<S> for Json<T> {
     type Rejection = Fault;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Fault> {
@@ -51,7 +57,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Serialize> FromRequest<S> for Json<T>
     }
 }
 
-impl<S: Send + Sync, T: DeserializeOwned + Serialize> FromRequest<S> for Strict<T> {
+impl<S: Send + Sync, T: DeserializeOwned + Serialize + ToSchema> FromRequest<S> for Strict<T> {
     type Rejection = Fault;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Fault> {
@@ -68,7 +74,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Serialize> FromRequest<S> for Strict<
 
 /// A JSON body, and the bytes that it was read from. serde would take an array for an object, its values in the order
 /// of our fields; nobody who sends one means that.
-async fn json<T: DeserializeOwned + Serialize, S: Send + Sync>(
+async fn json<T: DeserializeOwned + Serialize + ToSchema, S: Send + Sync>(
     request: Request,
     state: &S,
 ) -> Result<(T, Bytes), Fault> {
@@ -81,6 +87,7 @@ async fn json<T: DeserializeOwned + Serialize, S: Send + Sync>(
     let sent = body(request, state).await?;
     let axum::Json(value) = axum::Json::<T>::from_bytes(&sent).map_err(|rejection| from_json(&rejection))?;
     shape::same(&value, &sent).map_err(|why| Fault::new(Kind::Unprocessable, why))?;
+    bounds::check(&T::name(), &sent)?;
     Ok((value, sent))
 }
 
@@ -193,7 +200,7 @@ fn from_json(rejection: &JsonRejection) -> Fault {
         StatusCode::UNPROCESSABLE_ENTITY => Kind::Unprocessable,
         _ => Kind::BadRequest,
     };
-    Fault::new(kind, rejection.body_text())
+    Fault::new(kind, cut(&rejection.body_text(), WORDS))
 }
 
 #[cfg(test)]

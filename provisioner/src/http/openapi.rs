@@ -4,6 +4,7 @@
 use std::sync::LazyLock;
 
 use axum::body::Bytes;
+use serde_json::Value;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
     Components, ContentBuilder, InfoBuilder, OpenApi, PathItem, Ref, RefOr, ResponseBuilder, path::Operation,
@@ -11,6 +12,8 @@ use utoipa::openapi::{
 use utoipa::{PartialSchema, ToSchema};
 
 use provisioner_api::{PROBLEM_JSON, Problem};
+
+use super::bounds;
 
 /// Name of the scheme of API tokens.
 const TOKEN: &str = "token";
@@ -50,11 +53,19 @@ pub fn describe() -> OpenApi {
 
 /// The description as it is sent; made once.
 pub(super) fn json() -> Bytes {
-    static JSON: LazyLock<Bytes> = LazyLock::new(|| {
-        // Made of strings and maps with string keys: serialising it is tested below and depends on no input.
-        Bytes::from(serde_json::to_vec(&describe()).unwrap_or_default())
-    });
+    static JSON: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(document().to_string()));
     JSON.clone()
+}
+
+/// The description with the bounds of all that callers send; made once.
+pub(super) fn document() -> &'static Value {
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
+        // Made of strings and maps with string keys: serialising it is tested below and depends on no input.
+        let mut document = serde_json::to_value(describe()).unwrap_or_default();
+        bounds::write_into(&mut document);
+        document
+    });
+    &DOCUMENT
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
@@ -93,16 +104,38 @@ fn complete(operation: &mut Operation) {
         .description("What is wrong")
         .content(PROBLEM_JSON, problem)
         .build();
-    operation
-        .responses
-        .responses
-        .insert("default".into(), RefOr::T(problem));
+    let refused = refusals(&group, operation.request_body.is_some());
+    for status in refused
+        .iter()
+        .map(|status| status.to_string())
+        .chain(["default".into()])
+    {
+        let answers = &mut operation.responses.responses;
+        answers.entry(status).or_insert_with(|| RefOr::T(problem.clone()));
+    }
     let scheme = match group.as_str() {
         "node" => CERTIFICATE,
         "operator" => TOKEN,
         _ => return,
     };
     operation.security = Some(vec![SecurityRequirement::new::<_, _, String>(scheme, [])]);
+}
+
+/// The statuses under which an operation can be refused.
+fn refusals(group: &str, has_body: bool) -> Vec<u16> {
+    let mut statuses = vec![400, 404, 429, 500, 503];
+    if has_body {
+        statuses.extend([408, 413, 415, 422]);
+    }
+    if has_body || matches!(group, "operator" | "control" | "node") {
+        statuses.extend([409, 422, 507]);
+    }
+    match group {
+        "operator" => statuses.push(401),
+        "node" => statuses.push(403),
+        _ => {}
+    }
+    statuses
 }
 
 #[cfg(test)]
@@ -112,13 +145,8 @@ mod tests {
     use std::collections::HashSet;
 
     use provisioner_api::path;
-    use serde_json::Value;
 
     use super::*;
-
-    fn document() -> Value {
-        serde_json::from_slice(&json()).unwrap()
-    }
 
     /// Every object of a JSON document that has `key`, with what it has there.
     fn all<'a>(value: &'a Value, key: &str, found: &mut Vec<&'a Value>) {
@@ -153,7 +181,7 @@ mod tests {
     fn every_reference_leads_somewhere() {
         let document = document();
         let mut references = Vec::new();
-        all(&document, "$ref", &mut references);
+        all(document, "$ref", &mut references);
         assert!(references.len() > 50, "the types of provisioner_api are described");
         for reference in references {
             let pointer = reference.as_str().unwrap().trim_start_matches('#');

@@ -28,6 +28,12 @@ use crate::images::Imported;
 const EVENTS: u32 = 100;
 /// Events in one answer at most.
 const MOST_EVENTS: u32 = 1000;
+/// Letters of a node's name.
+const LONGEST_NAME: usize = 63;
+/// Nodes in one answer.
+const NODES: u32 = 500;
+/// Nodes in one answer at most.
+const MOST_NODES: u32 = 1000;
 /// Progress lines that may wait for a slow reader; more are left out, the newest says it all.
 const LINES: usize = 8;
 /// Bytes between two progress lines: some ten a second from a fast disk.
@@ -84,10 +90,45 @@ pub(super) async fn status(State(web): State<Web>) -> Result<Json<StatusReport>,
     blocking(&web.app, |app| Ok(app.status(now()))).await.map(Json)
 }
 
-/// All nodes, by name.
-#[utoipa::path(get, path = "/api/v1/nodes", tag = "operator", responses((status = 200, body = Vec<NodeSummary>)))]
-pub(super) async fn nodes(State(web): State<Web>) -> Result<Json<Vec<NodeSummary>>, Fault> {
-    blocking(&web.app, |app| Ok(app.nodes(now()))).await.map(Json)
+/// Which part of the list.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Part {
+    /// Only those behind this name: the last one of the part before.
+    #[param(max_length = 63)]
+    after: Option<String>,
+    /// How many at most; 500 if absent.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+}
+
+/// Nodes by name, a part of the list at a time: as long as an answer has as many as were asked for, ask again with the
+/// last name as `after`.
+#[utoipa::path(get, path = "/api/v1/nodes", tag = "operator", params(Part),
+    responses((status = 200, body = Vec<NodeSummary>)))]
+pub(super) async fn nodes(State(web): State<Web>, Query(part): Query<Part>) -> Result<Json<Vec<NodeSummary>>, Fault> {
+    let limit = within("limit", part.limit.unwrap_or(NODES), MOST_NODES)?;
+    if part
+        .after
+        .as_ref()
+        .is_some_and(|after| after.chars().count() > LONGEST_NAME)
+    {
+        return Err(Fault::new(Kind::Unprocessable, "after: no name is so long"));
+    }
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    blocking(&web.app, move |app| {
+        Ok(app.nodes_after(part.after.as_deref(), limit, now()))
+    })
+    .await
+    .map(Json)
+}
+
+/// A number of things that are asked for, from one to the most that are given.
+fn within(name: &str, asked: u32, most: u32) -> Result<u32, Fault> {
+    if (1..=most).contains(&asked) {
+        return Ok(asked);
+    }
+    Err(Fault::new(Kind::Unprocessable, format!("{name}: from 1 to {most}")))
 }
 
 /// One node, whole.
@@ -188,7 +229,8 @@ pub(super) struct Which {
     node: Option<String>,
     /// Only those with a higher number: the last one that the caller knows.
     after: Option<i64>,
-    /// How many at most, the newest; 100 if absent, 1000 at most.
+    /// How many at most, the newest; 100 if absent.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
 }
 
@@ -196,7 +238,7 @@ pub(super) struct Which {
 #[utoipa::path(get, path = "/api/v1/events", tag = "operator", params(Which),
     responses((status = 200, body = Vec<EventEntry>)))]
 pub(super) async fn events(State(web): State<Web>, Query(which): Query<Which>) -> Result<Json<Vec<EventEntry>>, Fault> {
-    let limit = which.limit.unwrap_or(EVENTS).min(MOST_EVENTS);
+    let limit = within("limit", which.limit.unwrap_or(EVENTS), MOST_EVENTS)?;
     blocking(&web.app, move |app| {
         app.events(which.node.as_deref(), which.after, limit)
     })

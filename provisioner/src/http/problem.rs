@@ -43,7 +43,7 @@ pub enum Kind {
     UnsupportedMediaType,
     /// JSON, and not what was asked for; the detail names the field.
     Unprocessable,
-    /// More streams or requests than the server gives.
+    /// More than the server gives or takes.
     TooMany,
     /// A fault of the server.
     Internal,
@@ -90,7 +90,7 @@ impl Kind {
             Self::TooMany => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "too-many",
-                "The server gives no more of these",
+                "More than the server gives or takes",
             ),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server failed"),
             Self::Unavailable => (
@@ -168,6 +168,7 @@ impl From<AppError> for Fault {
             AppError::Refused(_) => Kind::Conflict,
             AppError::Forbidden(_) => Kind::Forbidden,
             AppError::Invalid(_) => Kind::Unprocessable,
+            AppError::TooMuch(_) => Kind::TooMany,
             AppError::Full => Kind::DiskFull,
             AppError::Internal(cause) => return Self::internal(cause),
         };

@@ -4,6 +4,7 @@
 
 mod client;
 mod contract;
+mod lists;
 mod live;
 mod media;
 mod nodes;

@@ -30,7 +30,7 @@ use super::extract::{Path, Query};
 use super::listener::Peer;
 use super::problem::Fault;
 use super::{Web, blocking, now, stream as live_stream};
-use crate::app::AppError;
+use crate::app::{AppError, ON_A_PAGE};
 use crate::live::{Heard, Update, Watch, Watcher};
 
 /// No script, style, picture or connection but the server's own; no frame around it, no form on it.
@@ -49,7 +49,8 @@ pub(super) async fn status(State(web): State<Web>) -> Result<Response, Fault> {
     let version = web.hub.version();
     let html = blocking(&web.app, move |app| {
         let time = now();
-        render(pages::status(&app.nodes(time), &app.status(time), version, time))
+        let (nodes, more) = app.nodes_for_a_page(time);
+        render(pages::status((&nodes, more), &app.status(time), version, time))
     });
     let html = web.pages.status.get(version, html).await?;
     Ok(html_response(StatusCode::OK, &html))
@@ -145,6 +146,10 @@ impl Stream {
             match heard {
                 Heard::Closed => return None,
                 Heard::Missed => self.everything = true,
+                // More rows than a page has: it is made anew, with what it has room for.
+                Heard::Update(update) if self.node.is_none() && update.nodes.len() > ON_A_PAGE => {
+                    self.everything = true;
+                }
                 Heard::Update(update) => match &self.node {
                     None => return Some(event(update.version, &piece(&update))),
                     Some(id) => self.everything = update.nodes.iter().any(|changed| changed.node.id == *id),
@@ -166,7 +171,8 @@ impl Stream {
     async fn whole_status(&self) -> Result<String, Fault> {
         let whole = blocking(&self.web.app, |app| {
             let time = now();
-            render(pages::whole(&app.nodes(time), &app.status(time), time))
+            let (nodes, more) = app.nodes_for_a_page(time);
+            render(pages::whole((&nodes, more), &app.status(time), time))
         });
         whole.await
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use provisioner_api::{Event as Reported, FailCause, Life, NodeEvent};
 use rusqlite::Connection;
 
+use super::history;
 use super::store::{self, Document};
 use super::{Entry, Node, Registry, RegistryError, begin, installations};
 use crate::events;
@@ -130,7 +131,7 @@ fn apply_telling(
 ) -> Result<(), RegistryError> {
     let state = lifecycle::step(&node.state, event)?;
     let detail = events::detail(event, told, &state);
-    store::write_down(
+    history::write_down(
         db,
         Some(&node.id),
         &Entry {
@@ -198,7 +199,7 @@ fn heard(db: &Connection, node: &mut Node, life: Life, event: &Reported, now: i6
             } else {
                 node.note = format!("not ready ({})", failing.join("; "));
             }
-            store::save(db, Document::Report, &node.id, report)
+            store::save(db, Document::Report, &node.id, report).map(drop)
         }
         (Reported::Failed { cause }, _) => {
             let before = node.state.clone();
@@ -226,7 +227,7 @@ fn came_home(node: &mut Node) {
 }
 
 fn write(db: &Connection, node: &Node, kind: &'static str, detail: String, now: i64) -> Result<(), RegistryError> {
-    store::write_down(
+    history::write_down(
         db,
         Some(&node.id),
         &Entry {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::store::{self, Document};
-use super::{Node, Registry, RegistryError, secrets};
+use super::{Entry, Node, Registry, RegistryError, history, secrets};
 use crate::lifecycle::State;
 
 /// Milliseconds that one installation may take, tries of power included: longer than any mirror is slow, and what was
@@ -62,10 +62,28 @@ impl Registry {
             .filter(|node| node.state.told_of().is_some()))
     }
 
+    /// The installer of a node is at its last step: from here on its system may start. Writes.
+    pub fn at_last_step(&self, id: &str, entry: &Entry, now: i64) -> Result<(), RegistryError> {
+        let mut db = self.db();
+        let transaction = super::begin(&mut db)?;
+        transaction.execute(
+            "UPDATE installations SET last_step = ?2 WHERE node = ?1",
+            params![id, now],
+        )?;
+        history::write_down(&transaction, Some(id), entry, now)?;
+        Ok(transaction.commit()?)
+    }
+
     /// How the log of a node's last installer ended, a line each.
     pub fn installer_log(&self, id: &str) -> Result<Vec<String>, RegistryError> {
         Ok(store::load(&self.reader(), Document::InstallerLog, id)?.unwrap_or_default())
     }
+}
+
+/// When the installer of a node was heard to be at its last step.
+pub(super) fn last_step(db: &Connection, id: &str) -> Result<Option<i64>, RegistryError> {
+    let mut statement = db.prepare_cached("SELECT last_step FROM installations WHERE node = ?1")?;
+    Ok(statement.query_row([id], |row| row.get(0)).optional()?.flatten())
 }
 
 /// A node comes from one state to another: secrets are made or forgotten.

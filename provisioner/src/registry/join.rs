@@ -9,16 +9,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{Entry, Node, Registry, RegistryError, apply, secrets, store};
+use super::{Entry, Node, Registry, RegistryError, apply, history, installations, secrets};
 use crate::events;
 use crate::identity::{Facts, Recognised, recognise};
 use crate::lifecycle::{Event, State};
 
 /// Milliseconds between two events of refusals: whoever guesses does not fill the list.
 const APART: i64 = 60_000;
-
-/// The stage of an installer after which its system may start.
-const LATE: &str = "late";
 
 /// Why a system may not join.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -116,7 +113,7 @@ impl Registry {
             "its installed system has joined with a key of its own",
             events::NODE,
         );
-        store::write_down(db, Some(&node.id), &joined, now)?;
+        history::write_down(db, Some(&node.id), &joined, now)?;
         let mut node = Node::clone(&node);
         if matches!(node.state, State::Installing { written: false, .. }) {
             // It runs, so it was written, whatever was heard of that.
@@ -132,7 +129,7 @@ impl Registry {
         }
         let node = refused.node().and_then(|name| self.find(name));
         let entry = Entry::new("join-refused", refused.to_string(), events::NODE);
-        store::write_down(db, node.as_ref().map(|node| node.id.as_str()), &entry, now)
+        history::write_down(db, node.as_ref().map(|node| node.id.as_str()), &entry, now)
     }
 }
 
@@ -141,7 +138,7 @@ impl Registry {
 fn is_about_to_start(db: &Connection, node: &Node) -> Result<bool, RegistryError> {
     match &node.state {
         State::Installing { plan, written, .. } if plan.has_installer() => {
-            Ok(*written || store::was_told(db, &node.id, events::INSTALLER, LATE, node.since)?)
+            Ok(*written || installations::last_step(db, &node.id)?.is_some_and(|at| at >= node.since))
         }
         State::Installing { plan, .. } => Ok(plan.joins()),
         _ => Ok(false),

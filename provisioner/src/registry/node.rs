@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use provisioner_api::limits::cut;
 use provisioner_api::{FirmwareType, Inventory, Life};
 
 use crate::identity::{Facts, Known, Standing};
@@ -41,6 +42,8 @@ pub struct Node {
     pub facts: Facts,
     /// What lists show of its inventory.
     pub outline: Outline,
+    /// Bytes of its inventory.
+    pub weight: usize,
     /// Labels of the window that it came in through.
     pub tags: Vec<String>,
     /// What it becomes where its approval does not say otherwise.
@@ -156,8 +159,8 @@ impl Outline {
         let model: Vec<&str> = words.map(|word| word.trim()).filter(|word| !word.is_empty()).collect();
         let booted = inventory.nics.iter().find(|nic| nic.booted).or(inventory.nics.first());
         Self {
-            model: model.join(" "),
-            mac: booted.map(|nic| nic.mac.clone()),
+            model: cut(&model.join(" "), WORDS).into_owned(),
+            mac: booted.map(|nic| cut(&nic.mac, WORDS).into_owned()),
             firmware: inventory.firmware,
             threads: inventory.cpu.threads,
             memory: inventory.memory,
@@ -168,6 +171,11 @@ impl Outline {
 
 /// RAM in a PC that is said to have 512 MB, less what the kernel and firmware keep for themselves.
 const LEAST_MEMORY: u64 = 440 << 20;
+
+/// Warnings of a node that lists show: a person has enough to do with so many.
+const WARNINGS: usize = 16;
+/// Letters of what a machine says of itself in a list.
+const WORDS: usize = 200;
 
 fn warnings(inventory: &Inventory) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -182,8 +190,10 @@ fn warnings(inventory: &Inventory) -> Vec<String> {
     }
     for disk in &inventory.disks {
         if let Some(health) = disk.health.as_ref().filter(|health| !health.passed) {
-            warnings.push(format!("disk {} is failing ({})", disk.name, health.summary));
+            let words = format!("disk {} is failing ({})", disk.name, health.summary);
+            warnings.push(cut(&words, WORDS).into_owned());
         }
     }
+    warnings.truncate(WARNINGS);
     warnings
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use provisioner_api::{Inventory, Life, Register};
 use rusqlite::Connection;
 
+use super::history;
 use super::ram_start::{self, Present, TurnedAway};
 use super::store::{self, Document};
 use super::{Entry, Keys, Node, Outline, Registry, RegistryError, Start, apply, begin, windows};
@@ -17,6 +18,9 @@ use crate::lifecycle::{Event, State};
 /// Machines that may wait for approval at once. More than any lab has; a liar's hundred thousand inventions stop
 /// here instead of at the end of the disk.
 pub const MAX_UNAPPROVED: usize = 5000;
+
+/// Bytes of what those machines say of themselves: five thousand PCs with 6 KB each.
+pub const UNAPPROVED_BYTES: usize = 32 << 20;
 
 /// Who may become a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,9 +124,23 @@ impl Registry {
             node.life = None;
         }
         store::save_node(&transaction, &node)?;
-        store::save(&transaction, Document::Inventory, &node.id, &register.inventory)?;
+        node.weight = store::save(&transaction, Document::Inventory, &node.id, &register.inventory)?;
+        self.has_room(&node)?;
         transaction.commit()?;
         Ok(Registration::Node(self.publish(node)))
+    }
+
+    /// Whether what a machine that waits for approval says of itself can be kept beside what the others said.
+    fn has_room(&self, node: &Node) -> Result<(), RegistryError> {
+        if node.state != State::Enrolled {
+            return Ok(());
+        }
+        let others = |other: &&Arc<Node>| other.state == State::Enrolled && other.id != node.id;
+        let kept: usize = self.read(|index| index.all().filter(others).map(|other| other.weight).sum());
+        if kept + node.weight > UNAPPROVED_BYTES {
+            return Err(RegistryError::TooMuch);
+        }
+        Ok(())
     }
 
     /// The node whose facts these are.
@@ -197,6 +215,7 @@ impl Registry {
             capsule: false,
             facts: Facts::default(),
             outline: Outline::default(),
+            weight: 0,
             tags: brought.tags,
             profile: brought.profile,
         };
@@ -205,7 +224,7 @@ impl Registry {
             detail: format!("registered as {}", node.name),
             actor: node_actor(),
         };
-        store::write_down(db, Some(&node.id), &entry, now)?;
+        history::write_down(db, Some(&node.id), &entry, now)?;
         Ok(node)
     }
 }

@@ -7,6 +7,7 @@ use provisioner_api::Capsule;
 use ring::digest;
 use rusqlite::{OptionalExtension, params};
 
+use super::history;
 use super::{Entry, Node, Registry, RegistryError, begin, store};
 
 /// Random bytes of a token: beyond guessing, so that a plain hash of it can be stored.
@@ -51,7 +52,7 @@ impl Registry {
         if transaction.execute(sql, params![name, hash(&secret), now])? == 0 {
             return Err(RegistryError::NameTaken(name.to_owned()));
         }
-        store::write_down(&transaction, None, entry, now)?;
+        history::write_down(&transaction, None, entry, now)?;
         transaction.commit()?;
         Ok(secret)
     }
@@ -70,7 +71,7 @@ impl Registry {
         let transaction = begin(&mut db)?;
         let found = transaction.execute("DELETE FROM tokens WHERE name = ?1", [name])? > 0;
         if found {
-            store::write_down(&transaction, None, entry, now)?;
+            history::write_down(&transaction, None, entry, now)?;
         }
         transaction.commit()?;
         Ok(found)

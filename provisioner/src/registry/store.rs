@@ -1,22 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Rows and documents: the only place that speaks SQL about nodes and events.
+//! Rows and documents: the only place that speaks SQL about nodes.
 
-use provisioner_api::{EventEntry, Inventory, Life};
+use provisioner_api::{Inventory, Life, limits};
 use rusqlite::{Connection, Row, named_params, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Entry, Keys, Node, Outline, RegistryError, Start};
+use super::{Keys, Node, Outline, RegistryError, Start};
 use crate::identity::Facts;
-
-/// Events kept; the oldest go first. At a dozen events an installation this is years of a lab, and 20 MB.
-const EVENTS_KEPT: i64 = 100_000;
-
-/// How many events are written between two looks at whether there are too many.
-const PRUNE_EVERY: i64 = 256;
-
-/// Letters of an event's text: nodes write it, and a page must show it.
-const LONGEST_DETAIL: usize = 1000;
 
 pub(super) fn load_nodes(db: &Connection) -> Result<Vec<Node>, RegistryError> {
     let mut statement = db.prepare(include_str!("load_nodes.sql"))?;
@@ -30,7 +21,8 @@ pub(super) fn load_nodes(db: &Connection) -> Result<Vec<Node>, RegistryError> {
 
 fn node(row: &Row<'_>) -> Result<Node, RegistryError> {
     let inventory: Option<String> = row.get("inventory")?;
-    let inventory: Inventory = inventory.map(|body| from_json(&body)).transpose()?.unwrap_or_default();
+    let weight = inventory.as_ref().map_or(0, String::len);
+    let inventory: Inventory = inventory.map(|body| document(&body)).transpose()?.unwrap_or_default();
     let life: Option<String> = row.get("life")?;
     let state: String = row.get("state")?;
     Ok(Node {
@@ -56,6 +48,7 @@ fn node(row: &Row<'_>) -> Result<Node, RegistryError> {
         capsule: row.get("has_capsule")?,
         facts: Facts::of(&inventory),
         outline: Outline::of(&inventory),
+        weight,
         tags: from_json(&row.get::<_, String>("tags")?)?,
         profile: row.get("profile")?,
     })
@@ -120,10 +113,17 @@ impl Document {
     }
 }
 
-pub(super) fn save<T: Serialize>(db: &Connection, what: Document, node: &str, body: &T) -> Result<(), RegistryError> {
+/// Keeps a document; tells how many bytes it has.
+pub(super) fn save<T: Serialize>(
+    db: &Connection,
+    what: Document,
+    node: &str,
+    body: &T,
+) -> Result<usize, RegistryError> {
+    let body = to_json(body)?;
     let sql = format!("INSERT OR REPLACE INTO {} (node, body) VALUES (?1, ?2)", what.table());
-    db.prepare_cached(&sql)?.execute(params![node, to_json(body)?])?;
-    Ok(())
+    db.prepare_cached(&sql)?.execute(params![node, body])?;
+    Ok(body.len())
 }
 
 pub(super) fn load<T: DeserializeOwned>(
@@ -135,71 +135,9 @@ pub(super) fn load<T: DeserializeOwned>(
     let mut statement = db.prepare_cached(&sql)?;
     let mut rows = statement.query([node])?;
     match rows.next()? {
-        Some(row) => Ok(Some(from_json(&row.get::<_, String>(0)?)?)),
+        Some(row) => Ok(Some(document(&row.get::<_, String>(0)?)?)),
         None => Ok(None),
     }
-}
-
-/// Whether `actor` told of `detail` since then.
-pub(super) fn was_told(
-    db: &Connection,
-    node: &str,
-    actor: &str,
-    detail: &str,
-    since: i64,
-) -> Result<bool, RegistryError> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM events WHERE node = ?1 AND actor = ?2 AND detail = ?3 AND at >= ?4)";
-    let mut statement = db.prepare_cached(sql)?;
-    Ok(statement.query_row(params![node, actor, detail, since], |row| row.get(0))?)
-}
-
-pub(super) fn write_down(db: &Connection, node: Option<&str>, entry: &Entry, now: i64) -> Result<(), RegistryError> {
-    let detail: String = entry
-        .detail
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(LONGEST_DETAIL)
-        .collect();
-    db.prepare_cached("INSERT INTO events (at, node, kind, detail, actor) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute(params![now, node, entry.kind, detail, entry.actor])?;
-    let id = db.last_insert_rowid();
-    if id % PRUNE_EVERY == 0 {
-        db.execute("DELETE FROM events WHERE id <= ?1", [id - EVENTS_KEPT])?;
-    }
-    Ok(())
-}
-
-pub(super) fn events(
-    db: &Connection,
-    node: Option<&str>,
-    after: Option<i64>,
-    limit: u32,
-) -> Result<Vec<EventEntry>, RegistryError> {
-    let mut statement = db.prepare_cached(include_str!("events.sql"))?;
-    let rows = statement.query_map(
-        named_params! { ":node": node, ":after": after, ":limit": limit },
-        |row| {
-            Ok(EventEntry {
-                id: row.get("id")?,
-                at: row.get("at")?,
-                node: row.get("node")?,
-                kind: row.get("kind")?,
-                detail: row.get("detail")?,
-                actor: row.get("actor")?,
-            })
-        },
-    )?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
-/// Nodes whose silence was written down, and not yet its end.
-pub(super) fn lost(db: &Connection) -> Result<Vec<String>, RegistryError> {
-    // SQLite takes `kind` from the row with the largest id.
-    let sql = "SELECT node FROM (SELECT node, kind, max(id) FROM events \
-               WHERE node IS NOT NULL AND kind IN ('lost', 'back') GROUP BY node) WHERE kind = 'lost'";
-    let mut statement = db.prepare(sql)?;
-    let rows = statement.query_map([], |row| row.get(0))?;
-    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// A number that was never given before.
@@ -211,6 +149,14 @@ pub(super) fn next_number(db: &Connection) -> Result<u64, RegistryError> {
 
 pub(super) fn to_json<T: Serialize>(value: &T) -> Result<String, RegistryError> {
     serde_json::to_string(value).map_err(RegistryError::Document)
+}
+
+/// A document of a node within the bounds of today: one that was stored before there were bounds may be of any size, and
+/// the server must start, and answer, with it.
+fn document<T: DeserializeOwned>(body: &str) -> Result<T, RegistryError> {
+    let mut body = from_json(body)?;
+    limits::fit(&mut body);
+    serde_json::from_value(body).map_err(RegistryError::Document)
 }
 
 pub(super) fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, RegistryError> {

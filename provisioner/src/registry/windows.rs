@@ -7,6 +7,7 @@ use pxe::Mac;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
 
+use super::history;
 use super::{Entry, Registry, RegistryError, begin, store};
 use crate::enrol::{HOLD, Whom, Window};
 
@@ -62,7 +63,7 @@ impl Registry {
             "DELETE FROM windows WHERE id <= ?1 AND (until <= ?2 OR closed IS NOT NULL)",
             params![id - CLOSED_KEPT, now],
         )?;
-        store::write_down(&transaction, None, entry, now)?;
+        history::write_down(&transaction, None, entry, now)?;
         transaction.commit()?;
         drop(db);
         self.read_windows()?;
@@ -76,7 +77,7 @@ impl Registry {
         let sql = "UPDATE windows SET closed = ?2 WHERE id = ?1 AND closed IS NULL AND until > ?2";
         let closed = transaction.execute(sql, params![id, now])? > 0;
         if closed {
-            store::write_down(&transaction, None, entry, now)?;
+            history::write_down(&transaction, None, entry, now)?;
         }
         transaction.commit()?;
         drop(db);

@@ -5,8 +5,13 @@ use std::io::{IsTerminal as _, stderr};
 
 use anyhow::{Context, Result};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{Log, LogFormat};
+use quota::Quota;
+
+mod quota;
 
 /// Begins to log.
 pub(crate) fn start(log: &Log) -> Result<()> {
@@ -19,9 +24,23 @@ pub(crate) fn start(log: &Log) -> Result<()> {
     // systemd sets this where its journal reads what is written, and the journal has a clock of its own.
     let journal = std::env::var_os("JOURNAL_STREAM").is_some();
     let started = match (log.format, journal) {
-        (LogFormat::Json, _) => lines.json().flatten_event(true).try_init(),
-        (LogFormat::Pretty, true) => lines.with_ansi(false).without_time().try_init(),
-        (LogFormat::Pretty, false) => lines.with_ansi(stderr().is_terminal()).try_init(),
+        (LogFormat::Json, _) => lines
+            .json()
+            .flatten_event(true)
+            .finish()
+            .with(Quota::default())
+            .try_init(),
+        (LogFormat::Pretty, true) => lines
+            .with_ansi(false)
+            .without_time()
+            .finish()
+            .with(Quota::default())
+            .try_init(),
+        (LogFormat::Pretty, false) => lines
+            .with_ansi(stderr().is_terminal())
+            .finish()
+            .with(Quota::default())
+            .try_init(),
     };
-    started.map_err(anyhow::Error::from_boxed).context("starting the log")
+    started.context("starting the log")
 }

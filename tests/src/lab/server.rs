@@ -241,7 +241,18 @@ impl Server {
 
     /// All nodes.
     pub fn nodes(&self) -> Result<Vec<NodeSummary>> {
-        serde_json::from_value(self.get("/api/v1/nodes")?).context("understanding the list of nodes")
+        const PART: usize = 1000;
+        let mut all: Vec<NodeSummary> = Vec::new();
+        loop {
+            let after = all.last().map_or(String::new(), |last| format!("&after={}", last.name));
+            let part = self.get(&format!("/api/v1/nodes?limit={PART}{after}"))?;
+            let part: Vec<NodeSummary> = serde_json::from_value(part).context("understanding the list of nodes")?;
+            let last = part.len() < PART;
+            all.extend(part);
+            if last {
+                return Ok(all);
+            }
+        }
     }
 
     /// A node, by name or id.

@@ -42,6 +42,13 @@ impl Key {
         self.0.serialize_pem()
     }
 
+    /// Its certificate and itself, PEM, as programs want them in one file.
+    pub fn to_bundle(&self) -> Result<String> {
+        let params = CertificateParams::new(Vec::new()).context("describing a certificate")?;
+        let certificate = params.self_signed(&self.0).context("signing a certificate")?;
+        Ok(format!("{}{}", certificate.pem(), self.to_pem()))
+    }
+
     fn certificate(&self) -> Result<CertificateDer<'static>> {
         let params = CertificateParams::new(Vec::new()).context("describing a certificate")?;
         Ok(params

@@ -24,6 +24,7 @@ impl App {
     /// The installer with this token has come to a stage, named by its word. Writes.
     pub fn installer_tells(&self, token: &str, word: &str, from: IpAddr, now: i64) -> Result<(), AppError> {
         let node = self.installing(token, from, now)?;
+        self.hears(&node.id, now)?;
         let stage = Told::from_word(word.trim())
             .ok_or_else(|| AppError::Invalid(format!("{:?} is no stage of an installation", words(word, WORDS))))?;
         let os = node.state.told_of().unwrap_or_default();
@@ -35,7 +36,11 @@ impl App {
             Told::Done if !from_disk => _ = self.registry.apply_installers(&node.id, &Event::Written, os, now)?,
             // Said twice, or after what comes later: nothing new.
             _ if before >= Some(stage) => return Ok(()),
-            Told::Partitioning | Told::Packages | Told::Late | Told::Done => {
+            Told::Late => {
+                let entry = Entry::new("installing", stage.word(), events::INSTALLER);
+                self.registry.at_last_step(&node.id, &entry, now)?;
+            }
+            Told::Partitioning | Told::Packages | Told::Done => {
                 let entry = Entry::new("installing", stage.word(), events::INSTALLER);
                 self.registry.write_down(Some(&node.id), &entry, now)?;
             }
@@ -82,6 +87,7 @@ impl App {
     /// The installer with this token stopped: its reason, and how its log ended, a line each. Writes.
     pub fn installer_failed(&self, token: &str, told: &str, from: IpAddr, now: i64) -> Result<(), AppError> {
         let node = self.installing(token, from, now)?;
+        self.hears(&node.id, now)?;
         let mut lines = told
             .lines()
             .map(|line| words(line, LOG_LINE))

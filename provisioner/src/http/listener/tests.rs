@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use provisioner_api::OpenWindow;
+
 use super::*;
 use crate::http::extract::{Json, Query};
 use crate::http::gate::{Limits, Strangers};
@@ -36,7 +38,7 @@ fn router() -> Router {
         .route("/", get(|| async { "hello" }))
         .route(
             "/thing",
-            post(|Json(thing): Json<Thing>| async move { thing.number.to_string() }),
+            post(|Json(window): Json<OpenWindow>| async move { window.max.unwrap_or(0).to_string() }),
         )
         .route(
             "/ask",
@@ -112,7 +114,7 @@ async fn ask(address: SocketAddr, head: &str, body: &str) -> (u16, Option<Proble
 async fn every_refusal_has_the_one_shape() {
     let server = start(Limits::default()).await;
     let json = "Content-Type: application/json";
-    let large = format!("{{\"number\":{}}}", "1".repeat(2000));
+    let large = format!("{{\"max\":{}}}", "1".repeat(2000));
     for (head, body, expected, word) in [
         ("GET /nothing HTTP/1.1".into(), "", 404, "not-found"),
         ("DELETE / HTTP/1.1".into(), "", 405, "method-not-allowed"),
@@ -121,7 +123,7 @@ async fn every_refusal_has_the_one_shape() {
         (format!("POST /thing HTTP/1.1\r\n{json}"), "{", 400, "bad-request"),
         (
             format!("POST /thing HTTP/1.1\r\n{json}"),
-            "{\"number\":\"x\"}",
+            "{\"max\":\"x\"}",
             422,
             "unprocessable",
         ),
@@ -145,10 +147,10 @@ async fn every_refusal_has_the_one_shape() {
     let (_, problem) = ask(
         server.address,
         &format!("POST /thing HTTP/1.1\r\n{json}"),
-        "{\"number\":\"x\"}",
+        "{\"max\":\"x\"}",
     )
     .await;
-    assert!(problem.unwrap().detail.contains("number"), "the field is named");
+    assert!(problem.unwrap().detail.contains("max"), "the field is named");
 }
 
 #[tokio::test]

@@ -254,3 +254,73 @@ async fn no_secret_anywhere(lab: &Lab, stranger: &Key, capsule: &Capsule, other:
         }
     }
 }
+
+#[tokio::test]
+async fn no_text_list_or_number_of_a_report_goes_beyond_its_bound() {
+    let lab = Lab::start().await;
+    let key = Key::new();
+    let mut long = serde_json::to_value(introduction(1, "b1", Life::Ram)).unwrap();
+    long["inventory"]["disks"][0]["serial"] = json!("x".repeat(5000));
+    let mut many = serde_json::to_value(introduction(1, "b1", Life::Ram)).unwrap();
+    many["inventory"]["nics"] = json!(vec![many["inventory"]["nics"][0].clone(); 257]);
+    for (body, field) in [(long, "inventory.disks.0.serial"), (many, "inventory.nics")] {
+        let answer = lab.node(Some(&key), "POST", path::REGISTER, Some(&body)).await;
+        assert_eq!((answer.status, answer.problem().as_str()), (422, "unprocessable"));
+        assert!(answer.text().contains(field), "{}", answer.text());
+    }
+    let large = json!({ "boot_id": "b1", "pad": "x".repeat(300_000) });
+    let answer = lab.node(Some(&key), "POST", path::REGISTER, Some(&large)).await;
+    assert_eq!(answer.problem(), "too-large");
+    lab.register(&key, 1, "b1", Life::Ram).await;
+    let progress = |permille: u32, detail: &str| json!({ "boot_id": "b1", "stage": "writing", "permille": permille, "detail": detail });
+    for (body, status) in [
+        (progress(1000, "all"), 204),
+        (progress(1001, "more than all"), 422),
+        (progress(1, &"x".repeat(1001)), 422),
+        (progress(1, &"x".repeat(64 << 10)), 413),
+    ] {
+        let answer = lab.node(Some(&key), "POST", path::PROGRESS, Some(&body)).await;
+        assert_eq!(answer.status, status, "{}", answer.text());
+    }
+    let note = json!({ "kind": "note", "text": "x".repeat(1001) });
+    assert_eq!(lab.event(&key, "b1", 1, note).await, 422);
+}
+
+#[tokio::test]
+async fn the_inventory_of_a_large_server_is_taken() {
+    let lab = Lab::start().await;
+    let mut body = serde_json::to_value(introduction(1, "b1", Life::Ram)).unwrap();
+    let mut disk = body["inventory"]["disks"][0].clone();
+    disk["contents"]["partitions"] = json!(vec![
+        json!({ "number": 1, "start": 1_048_576, "size": 250_000_000_000_u64, "kind": "Linux filesystem", "filesystem": "zfs_member", "label": "tank-of-the-storage" });
+        4
+    ]);
+    body["inventory"]["disks"] = json!(vec![disk; 64]);
+    body["inventory"]["nics"] = json!(vec![body["inventory"]["nics"][0].clone(); 32]);
+    let answer = lab.node(Some(&Key::new()), "POST", path::REGISTER, Some(&body)).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+#[tokio::test]
+async fn a_machine_that_talks_too_much_is_told_to_come_back_later() {
+    let lab = Lab::start().await;
+    let key = Key::new();
+    lab.register(&key, 1, "b1", Life::Ram).await;
+    let note = || json!({ "kind": "note", "text": "x".repeat(1000) });
+    let mut answers = Vec::new();
+    for sequence in 1..=200 {
+        answers.push(lab.event(&key, "b1", sequence, note()).await);
+    }
+    assert_eq!(answers[0], 204);
+    assert_eq!(answers[199], 429, "{answers:?}");
+    let another = Key::new();
+    lab.register(&another, 2, "b1", Life::Ram).await;
+    assert_eq!(lab.event(&another, "b1", 1, note()).await, 204, "another one is heard");
+    let mut refused = false;
+    for number in 3..200 {
+        let body = serde_json::to_value(introduction(number, "b1", Life::Ram)).unwrap();
+        let answer = lab.node(Some(&Key::new()), "POST", path::REGISTER, Some(&body)).await;
+        refused |= answer.status == 429;
+    }
+    assert!(refused, "one address introduces no two hundred machines in a second");
+}

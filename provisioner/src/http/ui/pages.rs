@@ -70,6 +70,8 @@ struct StatusPage<'a> {
     summary: Summary,
     empty: bool,
     groups: Vec<Section>,
+    /// Nodes that found no room.
+    more: usize,
 }
 
 #[derive(Debug, Template)]
@@ -78,6 +80,8 @@ struct Whole {
     summary: Summary,
     empty: bool,
     groups: Vec<Section>,
+    /// Nodes that found no room.
+    more: usize,
 }
 
 #[derive(Debug, Template)]
@@ -140,7 +144,12 @@ struct EventLine<'a> {
 }
 
 /// The page of all nodes.
-pub(super) fn status(nodes: &[NodeSummary], status: &StatusReport, version: u64, now: i64) -> impl Template {
+pub(super) fn status(
+    (nodes, more): (&[NodeSummary], usize),
+    status: &StatusReport,
+    version: u64,
+    now: i64,
+) -> impl Template {
     StatusPage {
         site: &status.site,
         version: VERSION,
@@ -149,15 +158,17 @@ pub(super) fn status(nodes: &[NodeSummary], status: &StatusReport, version: u64,
         summary: Summary::new(status, now),
         empty: nodes.is_empty(),
         groups: sections(nodes, now),
+        more,
     }
 }
 
 /// The whole content of that page, to put in place of what a browser has.
-pub(super) fn whole(nodes: &[NodeSummary], status: &StatusReport, now: i64) -> impl Template {
+pub(super) fn whole((nodes, more): (&[NodeSummary], usize), status: &StatusReport, now: i64) -> impl Template {
     Whole {
         summary: Summary::new(status, now),
         empty: nodes.is_empty(),
         groups: sections(nodes, now),
+        more,
     }
 }
 

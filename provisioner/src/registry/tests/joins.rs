@@ -11,7 +11,7 @@ use crate::lifecycle::State;
 const OTHER: &str = "52:54:00:77:00:99";
 
 /// A node whose installer runs, and its join secret.
-fn installing(lab: &mut Lab) -> (String, String) {
+pub(super) fn installing(lab: &mut Lab) -> (String, String) {
     let id = lab.start("k-ram", MAC, "ram-1", Life::Ram).unwrap().id.clone();
     let plan = Plan {
         system: System::Installer("debian-13".into()),
@@ -33,7 +33,7 @@ fn tell(lab: &mut Lab, id: &str, event: &Event) {
     lab.registry.apply_installers(id, event, "debian-13", lab.now).unwrap();
 }
 
-fn join(lab: &mut Lab, key: &str, mac: &str, secret: &str) -> Result<Arc<Node>, RegistryError> {
+pub(super) fn join(lab: &mut Lab, key: &str, mac: &str, secret: &str) -> Result<Arc<Node>, RegistryError> {
     lab.now += 1000;
     let mut inventory = Inventory::default();
     inventory.nics.push(Nic {
@@ -128,7 +128,7 @@ fn the_word_that_an_installer_is_done_may_be_lost_but_not_that_it_was_at_its_las
     let mut lab = Lab::new();
     let (id, secret) = installing(&mut lab);
     let late = Entry::new("installing", "late", events::INSTALLER);
-    lab.registry.write_down(Some(&id), &late, lab.now).unwrap();
+    lab.registry.at_last_step(&id, &late, lab.now).unwrap();
     assert!(join(&mut lab, "k-new", MAC, &secret).is_ok());
     assert!(matches!(
         lab.registry.node(&id).unwrap().state,
@@ -141,7 +141,7 @@ fn a_last_step_before_the_installer_began_anew_does_not_count() {
     let mut lab = Lab::new();
     let (id, secret) = installing(&mut lab);
     let late = Entry::new("installing", "late", events::INSTALLER);
-    lab.registry.write_down(Some(&id), &late, lab.now).unwrap();
+    lab.registry.at_last_step(&id, &late, lab.now).unwrap();
     tell(&mut lab, &id, &Event::Begun);
     assert!(matches!(refused(&mut lab, "k", MAC, &secret), NoJoin::Early(_)));
 }

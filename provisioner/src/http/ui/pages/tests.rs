@@ -350,8 +350,8 @@ fn every_page(word: &str) -> Vec<String> {
         page: OnceLock::new(),
     };
     vec![
-        html(status(&nodes, &status_report, 1, NOW)),
-        html(super::whole(&nodes, &status_report, NOW)),
+        html(status((&nodes, 0), &status_report, 1, NOW)),
+        html(super::whole((&nodes, 0), &status_report, NOW)),
         html(update(&update_of)),
         html(node(word, &whole, &events(word), 1, NOW)),
         html(node_piece(&whole, &events(word), NOW)),
@@ -405,17 +405,17 @@ fn no_page_brings_its_own_script_or_style() {
 
 #[test]
 fn an_empty_site_says_what_to_do_next() {
-    let page = html(status(&[], &report(&[]), 1, NOW));
+    let page = html(status((&[], 0), &report(&[]), 1, NOW));
     assert!(page.contains("No machine has come in yet"));
     assert!(page.contains("Plug one into the switch and press its power button"));
     let nodes = some_of_everything();
-    assert!(!html(status(&nodes, &report(&nodes), 1, NOW)).contains("No machine has come in yet"));
+    assert!(!html(status((&nodes, 0), &report(&nodes), 1, NOW)).contains("No machine has come in yet"));
 }
 
 #[test]
 fn every_node_stands_under_the_heading_that_says_what_it_needs() {
     let nodes = some_of_everything();
-    let page = html(status(&nodes, &report(&nodes), 1, NOW));
+    let page = html(status((&nodes, 0), &report(&nodes), 1, NOW));
     let under = |name: &str| {
         let place = page.find(&format!("id=\"node-id-{name}\"")).unwrap();
         page[..place]
@@ -499,7 +499,7 @@ fn approval_shows_which_disk_would_be_overwritten_and_what_is_on_it() {
 #[test]
 fn a_thousand_nodes_are_one_page_of_less_than_a_megabyte() {
     let nodes: Vec<_> = (0..1000).map(|n| summary(&format!("gl-{n:04}"), "ready")).collect();
-    let page = html(status(&nodes, &report(&nodes), 1, NOW));
+    let page = html(status((&nodes, 0), &report(&nodes), 1, NOW));
     assert!(page.len() < 1_000_000, "{} bytes", page.len());
 }
 
