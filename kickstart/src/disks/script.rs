@@ -124,6 +124,43 @@ proptest! {
 }
 
 #[test]
+fn an_emmc_is_taken_but_neither_its_boot_areas_nor_a_card_in_a_slot() {
+    let root = tempfile::tempdir().unwrap();
+    let card = |name: &str, gb: u64| Disk {
+        name: name.into(),
+        size: gb * 1_000_000_000,
+        serial: None,
+        by_path: None,
+        usb: false,
+        removable: false,
+        read_only: false,
+    };
+    let names = [
+        "mmcblk0",
+        "mmcblk0boot0",
+        "mmcblk0gp1",
+        "mmcblk0rpmb",
+        "mmcblk1",
+        "mmcblk2",
+    ];
+    let disks: Vec<Disk> = names
+        .into_iter()
+        .zip([32, 10, 11, 12, 20, 16])
+        .map(|(name, gb)| card(name, gb))
+        .collect();
+    make_up(root.path(), &disks);
+    for (name, kind) in [("mmcblk0", "MMC"), ("mmcblk0boot0", "MMC"), ("mmcblk1", "SD")] {
+        fs::write(root.path().join("block").join(name).join("device/type"), kind).unwrap();
+    }
+    let storage = Storage {
+        disk: DiskRule::SmallestAbove(8),
+        layout: Layout::Whole,
+        swap: Swap::None,
+    };
+    assert_eq!(run(&storage, root.path()), Some(vec!["mmcblk0".to_owned()]));
+}
+
+#[test]
 fn nothing_is_answered_where_no_disk_fits() {
     let root = tempfile::tempdir().unwrap();
     make_up(root.path(), &[]);

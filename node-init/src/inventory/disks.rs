@@ -15,10 +15,24 @@ use super::{Senses, contents, sysfs};
 /// `/sys/block/*/size` counts these, whatever the disk's own sectors are.
 const SYSFS_SECTOR: u64 = 512;
 
-/// Kernel names that are no disks: optical and floppy drives, RAM, and the parts of an eMMC that hold firmware.
+/// Kernel names that are no disks: optical and floppy drives, RAM, and the areas of an eMMC besides its own
+/// (`mmcblk0boot0`, `mmcblk0rpmb`, `mmcblk0gp0`), which hold firmware.
 fn is_disk(name: &str) -> bool {
     let other = ["sr", "fd", "loop", "ram", "zram", "dm-", "md", "nbd", "mtdblock"];
-    !other.iter().any(|prefix| name.starts_with(prefix)) && !name.contains("boot") && !name.contains("rpmb")
+    let area = |number: &str| !number.bytes().all(|byte| byte.is_ascii_digit());
+    !other.iter().any(|prefix| name.starts_with(prefix)) && !name.strip_prefix("mmcblk").is_some_and(area)
+}
+
+/// Whether the medium sits in a slot. The kernel says so of drives alone: for it an SD card in a reader is a disk that
+/// cannot be removed. Of mmc cards only an eMMC (type `MMC`) is soldered on.
+fn is_removable(folder: &Path, name: &str) -> bool {
+    let in_slot = match name.trim_end_matches(|c: char| c.is_ascii_digit()) {
+        "mmcblk" => sysfs::text(&folder.join("device/type")).as_deref() != Some("MMC"),
+        // Memory Stick.
+        "mspblk" | "msblk" => true,
+        _ => false,
+    };
+    in_slot || sysfs::flag(&folder.join("removable"))
 }
 
 /// Every disk by kernel name.
@@ -56,7 +70,7 @@ fn disk(root: &Path, name: String, busy: &Busy, senses: &Senses<'_>) -> Disk {
         wwn: wwn(&folder),
         size,
         rotational: sysfs::flag(&file("queue/rotational")),
-        removable: sysfs::flag(&file("removable")),
+        removable: is_removable(&folder, &name),
         read_only: sysfs::flag(&file("ro")),
         transport: place::transport(&name, &way),
         health: if size > 0 {

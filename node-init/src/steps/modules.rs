@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Drivers for what is in the machine, and for what appears in it later.
 //!
-//! Every device says in its `modalias` what it is; busybox's modprobe knows which module that means. Loading a
+//! Every device says what it is, in a file `modalias` or, as mmc cards do, in its `uevent` alone; busybox's modprobe
+//! knows which module that means. Loading a
 //! driver makes new devices appear (disks behind a controller), so it goes on until nothing new does.
 
 use std::collections::BTreeSet;
@@ -148,10 +149,17 @@ struct Event {
 impl Event {
     /// `add@/devices/…`, then `KEY=value` pairs, a zero byte after each.
     fn parse(message: &[u8]) -> Self {
+        Self::of_pairs(message.split(|byte| *byte == 0))
+    }
+
+    /// The same pairs as a device's `uevent` file has them, a line each.
+    fn of_file(text: &[u8]) -> Self {
+        Self::of_pairs(text.split(|byte| *byte == b'\n'))
+    }
+
+    fn of_pairs<'a>(pairs: impl Iterator<Item = &'a [u8]>) -> Self {
         let mut event = Self::default();
-        let words = message
-            .split(|b| *b == 0)
-            .filter_map(|word| std::str::from_utf8(word).ok());
+        let words = pairs.filter_map(|word| std::str::from_utf8(word).ok());
         for (key, value) in words.filter_map(|word| word.split_once('=')) {
             match key {
                 "ACTION" => value.clone_into(&mut event.action),
@@ -186,19 +194,21 @@ fn modprobe(names: &[String]) {
 
 fn aliases(folder: &Path, depth: u32, found: &mut BTreeSet<String>) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
+    found.extend(alias(folder));
     for entry in entries.flatten() {
-        match entry.file_type() {
-            // Links lead back up; only real folders are gone into.
-            Ok(kind) if kind.is_dir() && depth > 0 => aliases(&entry.path(), depth - 1, found),
-            Ok(kind) if kind.is_file() && entry.file_name() == "modalias" => found.extend(alias(&entry.path())),
-            _ => {}
+        // Links lead back up; only real folders are gone into.
+        if depth > 0 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            aliases(&entry.path(), depth - 1, found);
         }
     }
 }
 
-fn alias(path: &Path) -> Option<String> {
+/// What the device in this folder says that it is.
+fn alias(folder: &Path) -> Option<String> {
+    let from_event = || Event::of_file(&sysfs::bytes(&folder.join("uevent"))?).modalias;
+    let alias = sysfs::text(&folder.join("modalias")).or_else(from_event)?;
     // A name that begins with a dash would be an option of modprobe.
-    sysfs::text(path).filter(|alias| !alias.starts_with('-'))
+    (!alias.starts_with('-') && !alias.contains(char::is_control)).then_some(alias)
 }
 
 #[cfg(test)]
@@ -217,11 +227,20 @@ mod tests {
         put("pci0000:00/0000:00:03.0", "pci:v00008086d0000100E\n");
         put("pci0000:00/0000:00:03.0/virtio0", "virtio:d00000001v00001AF4\n");
         put("odd", "-r\n");
+        // As the kernel shows an eMMC: no file of its own, only a line of its event.
+        let card = root.path().join("pci0000:00/0000:00:04.0/mmc_host/mmc0/mmc0:4567");
+        std::fs::create_dir_all(&card).unwrap();
+        std::fs::write(
+            card.join("uevent"),
+            "MMC_TYPE=MMC\nMMC_NAME=DG4016\nMODALIAS=mmc:block\n",
+        )
+        .unwrap();
+        std::fs::write(root.path().join("odd/uevent"), "MODALIAS=--remove\n").unwrap();
         let mut found = BTreeSet::new();
         aliases(root.path(), DEEPEST, &mut found);
         assert_eq!(
             found.into_iter().collect::<Vec<_>>(),
-            ["pci:v00008086d0000100E", "virtio:d00000001v00001AF4"]
+            ["mmc:block", "pci:v00008086d0000100E", "virtio:d00000001v00001AF4"]
         );
     }
 
@@ -237,6 +256,7 @@ mod tests {
         #[test]
         fn no_event_is_too_strange_to_read(message in prop::collection::vec(any::<u8>(), 0..200)) {
             Event::parse(&message);
+            Event::of_file(&message);
         }
     }
 }

@@ -55,8 +55,10 @@ disks() {
     for folder in /sys/block/*; do
         name=${folder##*/}
         case $name in
-            nvme*c*n* | mmcblk*boot* | mmcblk*rpmb) continue ;;
-            sd* | hd* | vd* | xvd* | nvme*n* | mmcblk*) ;;
+            nvme*c*n* | mmcblk*[!0-9]*) continue ;;
+            # An eMMC is soldered on; any other card sits in a slot, whatever `removable` says of it.
+            mmcblk*) [ "$(cat "$folder/device/type" 2>/dev/null)" = MMC ] || continue ;;
+            sd* | hd* | vd* | xvd* | nvme*n*) ;;
             *) continue ;;
         esac
         case $(readlink -f "$folder") in

@@ -132,12 +132,51 @@ fn nvme_and_virtio_disks_have_places_too() {
 }
 
 #[test]
+fn an_emmc_is_a_disk_of_the_machine_and_a_card_in_a_slot_is_not_whatever_the_kernel_says() {
+    for (kind, removable) in [
+        (Some("MMC\n"), false),
+        (Some("SD\n"), true),
+        (Some("SDcombo\n"), true),
+        (None, true),
+    ] {
+        let machine = Machine::new();
+        let card = "pci0000:00/0000:00:1c.0/mmc_host/mmc0/mmc0:0001";
+        machine
+            .disk(&format!("{card}/block/mmcblk0"), 16 << 20, "../../../mmc0:0001")
+            .file(&format!("sys/devices/{card}/serial"), b"0x1d5e8f2a\n")
+            .file(&format!("sys/devices/{card}/name"), b"DG4016\n")
+            .file("sys/block/mmcblk0/removable", b"0\n");
+        if let Some(kind) = kind {
+            machine.file(&format!("sys/devices/{card}/type"), kind.as_bytes());
+        }
+        let disk = machine.read().remove(0);
+        assert_eq!(
+            (disk.removable, disk.transport, disk.model.as_deref()),
+            (removable, Transport::Mmc, Some("DG4016")),
+            "{kind:?}"
+        );
+        assert_eq!(disk.serial.as_deref(), Some("0x1d5e8f2a"));
+    }
+}
+
+#[test]
 fn optical_drives_loops_and_stacked_devices_are_no_disks() {
     assert!(["sda", "nvme0n1", "vdb", "mmcblk0", "hda"].into_iter().all(is_disk));
     assert!(
-        !["sr0", "loop3", "dm-0", "md127", "zram0", "mmcblk0boot0", "fd0"]
-            .into_iter()
-            .any(is_disk)
+        ![
+            "sr0",
+            "loop3",
+            "dm-0",
+            "md127",
+            "zram0",
+            "mmcblk0boot0",
+            "mmcblk0boot1",
+            "mmcblk0rpmb",
+            "mmcblk1gp0",
+            "fd0"
+        ]
+        .into_iter()
+        .any(is_disk)
     );
 }
 
