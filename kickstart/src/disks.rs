@@ -83,8 +83,6 @@ fn one<'a>(rule: &DiskRule, disks: &'a [Disk], taken: Option<&Disk>) -> Result<&
 
 /// Why a disk does not fit, if so.
 fn obstacle(rule: &DiskRule, disk: &Disk, taken: Option<&Disk>) -> Option<String> {
-    let is =
-        |label: &Option<String>, wanted: &str| label.as_deref().is_some_and(|label| label.eq_ignore_ascii_case(wanted));
     if disk.removable {
         return Some("it is removable".into());
     } else if disk.usb {
@@ -98,11 +96,21 @@ fn obstacle(rule: &DiskRule, disk: &Disk, taken: Option<&Disk>) -> Option<String
         DiskRule::SmallestAbove(gb) => {
             (disk.size < u64::from(*gb) * GB).then(|| format!("it has {} GB, {gb} are wanted", disk.size / GB))
         }
-        DiskRule::Serial(serial) => (!is(&disk.serial, serial.as_str())).then(|| format!("its serial is not {serial}")),
+        DiskRule::Serial(serial) => (!has_serial(disk, serial.as_str())).then(|| format!("its serial is not {serial}")),
         DiskRule::ByPath(place) => {
             (disk.by_path.as_deref() != Some(place.as_str())).then(|| format!("it is not at {place}"))
         }
     }
+}
+
+/// Letters and digits decide: of "AB CD  12" udev makes `AB_CD_12`, and who writes a profile one or the other.
+fn has_serial(disk: &Disk, wanted: &str) -> bool {
+    let plain = |text: &str| {
+        let telling = text.chars().filter(char::is_ascii_alphanumeric);
+        telling.map(|c| c.to_ascii_lowercase()).collect::<String>()
+    };
+    let wanted = plain(wanted);
+    !wanted.is_empty() && disk.serial.as_deref().is_some_and(|serial| plain(serial) == wanted)
 }
 
 fn none_fits(obstacles: &[(&Disk, Option<String>)]) -> String {

@@ -18,13 +18,7 @@ pub(crate) use ioctl::{add_partition, delete_partition};
 /// as bad as none. Writing to the wrong disk cannot be undone.
 pub fn find<'a>(disks: &'a [Disk], wanted: &DiskRef) -> Result<&'a Disk, FailCause> {
     let named = wanted.wwn.is_some() || wanted.serial.is_some() || wanted.by_path.is_some();
-    let same = |ours: &Option<String>, theirs: &Option<String>| theirs.is_none() || ours == theirs;
-    let mut matching = disks.iter().filter(|disk| {
-        disk.size == wanted.size
-            && same(&disk.wwn, &wanted.wwn)
-            && same(&disk.serial, &wanted.serial)
-            && same(&disk.by_path, &wanted.by_path)
-    });
+    let mut matching = disks.iter().filter(|disk| wanted.names(disk));
     let gone = |detail: &str| FailCause::DiskGone {
         disk: format!("{}{detail}", label(wanted)),
     };
@@ -99,6 +93,14 @@ mod tests {
     fn a_disk_that_was_sda_and_is_sdb_today_is_still_the_one() {
         let disks = [disk("sda", "OTHER"), disk("sdb", "MINE")];
         assert_eq!(find(&disks, &wanted(Some("MINE"), None)).unwrap().name, "sdb");
+    }
+
+    #[test]
+    fn a_disk_that_was_approved_under_a_serial_number_without_its_blanks_is_still_the_one() {
+        let disks = [disk("sda", "AB CD  13"), disk("sdb", "AB CD  12")];
+        for approved in ["ABCD12", "AB_CD_12", "AB CD  12"] {
+            assert_eq!(find(&disks, &wanted(Some(approved), None)).unwrap().name, "sdb");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! The wrong disk is the worst thing this program can do. So a disk is chosen once, at approval, from what
 //! node-init read, and is named from then on by what does not change from boot to boot.
 
-use provisioner_api::{ContentsState, Disk, DiskRef, Inventory, Transport};
+use provisioner_api::{ContentsState, Disk, DiskRef, Inventory, Transport, same_serial};
 
 use crate::config::size_in_words;
 
@@ -87,7 +87,7 @@ pub fn choose(rule: &DiskRule, inventory: &Inventory) -> Result<Choice, String> 
         Choose::Largest => (extreme(&usable, |size| size)?, "the largest disk"),
         Choose::Only => (only(&usable)?, "the only disk"),
         Choose::Serial(serial) => {
-            let named = |disk: &&Disk| disk.serial.as_deref().is_some_and(|s| s.eq_ignore_ascii_case(serial));
+            let named = |disk: &&Disk| disk.serial.as_deref().is_some_and(|s| same_serial(s, serial));
             (
                 one(&usable, named, &format!("the serial number {serial}"))?,
                 "the disk with the profile's serial number",
@@ -108,7 +108,8 @@ pub fn choose(rule: &DiskRule, inventory: &Inventory) -> Result<Choice, String> 
 pub fn answers_to(disk: &Disk, name: &str) -> bool {
     let plain = name.trim_start_matches("/dev/").trim_start_matches("disk/by-path/");
     let is = |label: &Option<String>| label.as_deref().is_some_and(|label| label.eq_ignore_ascii_case(plain));
-    disk.name == plain || is(&disk.serial) || is(&disk.wwn) || is(&disk.by_path)
+    let serial = disk.serial.as_deref().is_some_and(|serial| same_serial(serial, plain));
+    disk.name == plain || serial || is(&disk.wwn) || is(&disk.by_path)
 }
 
 /// The disk that an operator named by kernel name, serial, wwn or by-path; it must have `min_size` bytes.
@@ -134,20 +135,10 @@ fn if_usable(disk: &Disk, why: &str, min_size: u64, inventory: &Inventory) -> Re
 
 /// The disk in an inventory that a reference names.
 pub fn find<'a>(disk: &DiskRef, inventory: &'a Inventory) -> Option<&'a Disk> {
-    let mut found = inventory.disks.iter().filter(|candidate| matches(disk, candidate));
+    let mut found = inventory.disks.iter().filter(|candidate| disk.names(candidate));
     let first = found.next()?;
     // Two disks that answer to one name are as good as none.
     found.next().is_none().then_some(first)
-}
-
-fn matches(wanted: &DiskRef, disk: &Disk) -> bool {
-    let agrees = |wanted: &Option<String>, has: &Option<String>| wanted.is_none() || wanted == has;
-    let names_something = wanted.wwn.is_some() || wanted.serial.is_some() || wanted.by_path.is_some();
-    names_something
-        && wanted.size == disk.size
-        && agrees(&wanted.wwn, &disk.wwn)
-        && agrees(&wanted.serial, &disk.serial)
-        && agrees(&wanted.by_path, &disk.by_path)
 }
 
 /// Why a disk may not be written, if so.

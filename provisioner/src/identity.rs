@@ -10,7 +10,7 @@
 
 use std::collections::BTreeSet;
 
-use provisioner_api::Inventory;
+use provisioner_api::{Inventory, plain_serial};
 
 mod placeholder;
 pub use placeholder::{is_placeholder, is_placeholder_mac, same_uuid};
@@ -87,7 +87,8 @@ impl Facts {
                 label(&smbios.chassis_serial),
             ],
             disks: fixed
-                .filter_map(|disk| label(&disk.wwn).or_else(|| label(&disk.serial)))
+                .filter_map(|disk| label(&disk.wwn).or_else(|| Some(plain_serial(&label(&disk.serial)?))))
+                .filter(|name| !name.is_empty())
                 .collect(),
         }
     }

@@ -415,13 +415,7 @@ fn awake(system: &System, from: Ipv4Addr) -> Result<Power> {
 
 /// All that an order says of a disk must be true of one disk of the machine.
 fn check(inventory: &Inventory, wanted: &DiskRef, need: u64) -> Result<()> {
-    let fits = |said: &Option<String>, is: &Option<String>| said.is_none() || said == is;
-    let disk = inventory.disks.iter().find(|disk| {
-        disk.size == wanted.size
-            && fits(&wanted.serial, &disk.serial)
-            && fits(&wanted.wwn, &disk.wwn)
-            && fits(&wanted.by_path, &disk.by_path)
-    });
+    let disk = inventory.disks.iter().find(|disk| wanted.names(disk));
     let disk = disk.with_context(|| format!("there is no disk {wanted:?}"))?;
     ensure!(disk.size >= need, "the disk is too small");
     Ok(())

@@ -124,6 +124,38 @@ proptest! {
 }
 
 #[test]
+fn a_serial_number_with_blanks_is_found_as_node_init_tells_it_and_as_it_was_once_stored() {
+    let root = tempfile::tempdir().unwrap();
+    let disk = |name: &str, serial: &str| Disk {
+        name: name.into(),
+        size: 10_000_000_000,
+        serial: Some(serial.into()),
+        by_path: None,
+        usb: false,
+        removable: false,
+        read_only: false,
+    };
+    let disks = [disk("sda", "AB CD  13"), disk("sdb", "AB CD  12")];
+    make_up(root.path(), &disks);
+    for disk in &disks {
+        // SATA disks have it in page 80 alone.
+        let folder = root.path().join("block").join(&disk.name).join("device");
+        fs::remove_file(folder.join("serial")).unwrap();
+        let serial = disk.serial.as_deref().unwrap();
+        fs::write(folder.join("vpd_pg80"), format!("\0\u{10}\0\u{9}{serial}")).unwrap();
+    }
+    for wanted in ["AB CD  12", "ABCD12", "AB_CD_12", "ab cd 12"] {
+        let storage = Storage {
+            disk: DiskRule::Serial(Serial::new(wanted).unwrap()),
+            layout: Layout::Whole,
+            swap: Swap::None,
+        };
+        assert_eq!(run(&storage, root.path()), Some(vec!["sdb".to_owned()]), "{wanted}");
+        assert_eq!(choose(&storage, &disks).unwrap().system.name, "sdb", "{wanted}");
+    }
+}
+
+#[test]
 fn an_emmc_is_taken_but_neither_its_boot_areas_nor_a_card_in_a_slot() {
     let root = tempfile::tempdir().unwrap();
     let card = |name: &str, gb: u64| Disk {

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use provisioner_api::Disk;
 
-use super::{Senses, contents, sysfs};
+use super::{Senses, contents, sysfs, text};
 
 /// `/sys/block/*/size` counts these, whatever the disk's own sectors are.
 const SYSFS_SECTOR: u64 = 512;
@@ -107,11 +107,7 @@ fn vpd_serial(page: &[u8]) -> Option<String> {
         return None;
     };
     let length = usize::from(u16::from_be_bytes([*high, *low])).min(rest.len());
-    let text: String = String::from_utf8_lossy(&rest[..length])
-        .chars()
-        .filter(char::is_ascii_graphic)
-        .collect();
-    (!text.is_empty()).then_some(text)
+    text::label(&rest[..length])
 }
 
 /// Names that are unique in the world; the kernel's `t10.` ones are only maker, model and serial again.

@@ -40,6 +40,7 @@ pub use operator::{
 };
 pub use order::{
     BridgeOrder, DiskRef, ImageRef, Install, Names, NodeRole, Order, Orders, RebootInto, RoleCheck, Serve,
+    plain_serial, same_serial,
 };
 pub use packages::{MissingPackage, PackageSource, PackagesReport};
 pub use problem::{PROBLEM_JSON, Problem};

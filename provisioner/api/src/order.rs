@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Seed;
+use crate::{Disk, Seed};
 
 /// The current order and its revision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +77,36 @@ pub struct DiskRef {
     pub by_path: Option<String>,
     /// Bytes.
     pub size: u64,
+}
+
+impl DiskRef {
+    /// Whether this is the disk that is meant: it must name something, and all that it names must agree.
+    pub fn names(&self, disk: &Disk) -> bool {
+        let agrees = |wanted: &Option<String>, has: &Option<String>| wanted.is_none() || wanted == has;
+        let serial = match (&self.serial, &disk.serial) {
+            (Some(wanted), Some(has)) => same_serial(wanted, has),
+            (wanted, _) => wanted.is_none(),
+        };
+        let names_something = self.wwn.is_some() || self.serial.is_some() || self.by_path.is_some();
+        names_something
+            && self.size == disk.size
+            && serial
+            && agrees(&self.wwn, &disk.wwn)
+            && agrees(&self.by_path, &disk.by_path)
+    }
+}
+
+/// A disk's serial number without what its readers write differently: of "AB CD  12" udev makes `AB_CD_12`, and
+/// node-inits made `ABCD12`. Letters and digits are left, in lower case.
+pub fn plain_serial(serial: &str) -> String {
+    let telling = serial.chars().filter(char::is_ascii_alphanumeric);
+    telling.map(|c| c.to_ascii_lowercase()).collect()
+}
+
+/// Whether two readers mean one serial number. One without any letter or digit is no name, and only like itself.
+pub fn same_serial(one: &str, other: &str) -> bool {
+    let plain = plain_serial(one);
+    one == other || (!plain.is_empty() && plain == plain_serial(other))
 }
 
 /// Everything that installing takes, but for the capsule, which is fetched on its own.
@@ -186,4 +216,22 @@ pub struct BridgeOrder {
     pub name: String,
     /// Seconds in which the controller must be heard again, or the change is rolled back.
     pub confirm_within: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_serial_number_is_the_same_however_its_blanks_were_written() {
+        for other in ["AB CD  12", "AB_CD_12", "ABCD12", "ab_cd_12", "  AB CD 12 "] {
+            assert!(same_serial("AB CD  12", other), "{other}");
+        }
+        assert!(!same_serial("AB CD  12", "AB CD 13"));
+        assert!(
+            same_serial("WD-WCC2E1/234", "WD-WCC2E1_234"),
+            "udev replaces what is not safe in a name"
+        );
+        assert!(!same_serial("--", "__") && same_serial("--", "--"));
+    }
 }

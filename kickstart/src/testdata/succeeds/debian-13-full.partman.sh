@@ -82,17 +82,22 @@ smallest() {
     done
 }
 
-# What a serial number looks like: lower case, no blanks around it; udev writes blanks inside it as underscores.
+# What tells of a serial number: letters and digits. Of "AB CD  12" udev makes AB_CD_12, and others ABCD12.
 plain() {
-    sed 's/^ *//; s/ *$//; s/ /_/g' | tr A-Z a-z
+    LC_ALL=C tr -cd 'A-Za-z0-9\n' | tr A-Z a-z
 }
 
 serial() {
     wanted=$(printf '%s\n' "$1" | plain)
+    [ -n "$wanted" ] || return 0
     disks | while read -r size name; do
         {
             cat "/sys/block/$name/serial" "/sys/block/$name/device/serial" 2>/dev/null || :
-            udevadm info --query=property --name="/dev/$name" 2>/dev/null | sed -n 's/^ID_SERIAL_SHORT=//p'
+            # Where SCSI and SATA disks have it; the text begins behind four bytes.
+            dd if="/sys/block/$name/device/vpd_pg80" bs=4 skip=1 2>/dev/null || :
+            echo
+            udevadm info --query=property --name="/dev/$name" 2>/dev/null |
+                sed -n 's/^ID_SERIAL_SHORT=//p; s/^ID_SCSI_SERIAL=//p'
         } | plain | grep -Fqx -e "$wanted" && echo "$name"
     done
 }

@@ -181,6 +181,13 @@ fn optical_drives_loops_and_stacked_devices_are_no_disks() {
 }
 
 #[test]
+fn blanks_in_a_serial_number_are_kept_and_those_around_it_are_not() {
+    assert_eq!(vpd_serial(b"\0\x80\0\x0d  AB CD  12 \0").as_deref(), Some("AB CD  12"));
+    assert_eq!(vpd_serial(b"\0\x80\0\x04\x1b[2J").as_deref(), Some("[2J"));
+    assert_eq!(vpd_serial(b"\0\x80\0\x04    "), None);
+}
+
+#[test]
 fn names_that_are_not_unique_in_the_world_are_not_taken_for_it() {
     let machine = Machine::new();
     let wwn_of = |text: &[u8]| {
