@@ -5,7 +5,7 @@
 //! a socket or reads a clock. `now` is always Unix milliseconds. What writes to the registry waits for the disk:
 //! call it from `spawn_blocking`; what only reads answers from memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -78,6 +78,8 @@ pub struct App {
     pub packages: Packages,
     /// The segments that are served, by interface.
     pub segments: Mutex<BTreeMap<Arc<str>, SegmentNow>>,
+    /// Networks that are not served any more, because their interface is gone.
+    pub gone: Mutex<BTreeSet<Arc<str>>>,
     /// What kept machines from arriving at the last look.
     pub troubles: Mutex<Vec<Finding>>,
     /// The server's key, its pin.
@@ -198,6 +200,7 @@ impl App {
             memory: Memory::new(lessons),
             packages: Packages::default(),
             segments: Mutex::default(),
+            gone: Mutex::default(),
             troubles: Mutex::default(),
             key,
             services,
@@ -238,8 +241,22 @@ impl App {
 
     /// A segment is now like this.
     pub fn segment(&self, segment: SegmentNow) {
-        let mut segments = self.segments.lock().unwrap_or_else(PoisonError::into_inner);
-        segments.insert(Arc::clone(&segment.interface), segment);
+        let name = Arc::clone(&segment.interface);
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
+        self.segments
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name, segment);
+    }
+
+    /// A segment is not served any more.
+    pub fn segment_gone(&self, interface: &Arc<str>) {
+        let name = Arc::clone(interface);
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+        self.segments
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(interface);
     }
 
     /// Whether a node may say what is written down, or has said too much in the last minutes.

@@ -7,11 +7,13 @@
 mod answer;
 mod chain;
 mod elsewhere;
+mod follow;
 mod question;
 mod tcp;
 mod under_way;
 mod zone;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
@@ -19,26 +21,26 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use hickory_resolver::proto::rr::Name;
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::UdpSocket;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
 use self::answer::{Answerer, Said};
 use self::elsewhere::Elsewhere;
 pub(crate) use self::elsewhere::of_this_machine;
+use self::follow::Follower;
 use self::question::{Over, Question};
 pub(crate) use self::zone::CONTROLLER;
 pub use self::zone::Host;
-use crate::network::{Interface, Notice, Sightings};
+use crate::network::{Addresses, Here, Interface, Sightings};
 use crate::serve::holder_at;
 
 /// Bytes of a question at most: some hundred, and more with options that clients add.
 const LONGEST: usize = 4096;
 /// Before a socket that has failed is asked again.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// Where another program has the port.
-const WHAT_TO_DO: &str = "stop that program there, or set serve = false in [dns]";
 
 /// Knows the nodes.
 pub trait Hosts: Send + Sync + 'static {
@@ -47,7 +49,6 @@ pub trait Hosts: Send + Sync + 'static {
 }
 
 /// What the site wants.
-#[derive(Clone, Debug)]
 pub struct Settings {
     /// The site's domain, in lower case, no dot at the end.
     pub domain: String,
@@ -57,6 +58,10 @@ pub struct Settings {
     pub forward: Vec<IpAddr>,
     /// Networks behind relays: address and bits.
     pub behind_relays: Vec<(Ipv4Addr, u8)>,
+    /// Whether names are answered on the interface of this name.
+    pub serves: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    /// Where it is kept at which of our addresses names are answered.
+    pub answered: Addresses,
     /// Port of the server, 53.
     pub port: u16,
 }
@@ -64,10 +69,17 @@ pub struct Settings {
 /// The bound sockets, before anything is answered.
 pub struct Listener {
     settings: Settings,
-    bound: Vec<Bound>,
-    taken: Vec<Taken>,
+    sockets: Sockets,
+    here: watch::Receiver<Arc<Here>>,
     hosts: Arc<dyn Hosts>,
     sightings: Arc<dyn Sightings>,
+}
+
+/// Where names are answered.
+#[derive(Default)]
+struct Sockets {
+    bound: Vec<Bound>,
+    taken: Vec<Taken>,
 }
 
 /// An interface and its sockets.
@@ -77,44 +89,66 @@ struct Bound {
     tcp: std::net::TcpListener,
 }
 
-/// An address at which another program answers.
+/// An address at which names cannot be answered.
+#[derive(PartialEq, Eq)]
 struct Taken {
     at: SocketAddrV4,
+    /// The program that answers there already, or what else is in the way.
     by: String,
 }
 
 /// Binds the port on every interface but those where another program answers there already.
 pub fn bind(
     settings: Settings,
-    interfaces: Vec<Interface>,
+    here: watch::Receiver<Arc<Here>>,
     hosts: Arc<dyn Hosts>,
     sightings: Arc<dyn Sightings>,
 ) -> Result<Listener> {
-    let (mut bound, mut taken) = (Vec::new(), Vec::new());
-    for interface in interfaces {
-        let at = SocketAddrV4::new(interface.address, settings.port);
-        match sockets(at) {
-            Ok((udp, tcp)) => bound.push(Bound { interface, udp, tcp }),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                let by = holder_at("udp", at).or_else(|| holder_at("tcp", at));
-                taken.push(Taken {
-                    at,
-                    by: by.unwrap_or_else(|| "another program".into()),
-                });
-            }
-            Err(error) => return Err(error).with_context(|| format!("binding port {at} for DNS")),
-        }
+    let mut bound = Sockets::default();
+    let now: Arc<Here> = here.borrow().clone();
+    for interface in now.interfaces().filter(|interface| (settings.serves)(&interface.name)) {
+        bound
+            .open(interface, settings.port)
+            .with_context(|| format!("binding port {}:{} for DNS", interface.address, settings.port))?;
     }
+    settings.answered.set(bound.addresses());
     Ok(Listener {
         settings,
-        bound,
-        taken,
+        sockets: bound,
+        here,
         hosts,
         sightings,
     })
 }
 
-fn sockets(at: SocketAddrV4) -> io::Result<(std::net::UdpSocket, std::net::TcpListener)> {
+impl Sockets {
+    /// Binds the port at an interface's address; that another program has it is remembered.
+    fn open(&mut self, interface: &Interface, port: u16) -> io::Result<()> {
+        let at = SocketAddrV4::new(interface.address, port);
+        match listen(at) {
+            Ok((udp, tcp)) => self.bound.push(Bound {
+                interface: interface.clone(),
+                udp,
+                tcp,
+            }),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                let by = holder_at("udp", at).or_else(|| holder_at("tcp", at));
+                self.taken.push(Taken {
+                    at,
+                    by: by.unwrap_or_else(|| "another program".into()),
+                });
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn addresses(&self) -> BTreeSet<Ipv4Addr> {
+        self.bound.iter().map(|bound| bound.interface.address).collect()
+    }
+}
+
+fn listen(at: SocketAddrV4) -> io::Result<(std::net::UdpSocket, std::net::TcpListener)> {
     let udp = std::net::UdpSocket::bind(at)?;
     // With port 0 both get the one that the kernel chose for the first.
     let tcp = std::net::TcpListener::bind(udp.local_addr()?)?;
@@ -147,61 +181,36 @@ impl Desk {
 }
 
 impl Listener {
-    /// Our addresses at which names are answered.
-    pub fn addresses(&self) -> Vec<Ipv4Addr> {
-        self.bound.iter().map(|bound| bound.interface.address).collect()
-    }
-
     /// Answers for ever; dropping the future stops it.
     pub async fn run(self) -> Result<()> {
-        self.tell();
-        let ours = self.addresses();
-        let networks = self.bound.iter().map(|bound| bound.interface.clone()).collect();
+        let Self {
+            settings,
+            sockets,
+            here,
+            hosts,
+            sightings,
+        } = self;
+        let answered = settings.answered.clone();
+        let serves = Arc::clone(&settings.serves);
+        let (domain, port) = (settings.domain.clone(), settings.port);
         let desk = Arc::new(Desk {
-            elsewhere: Elsewhere::new(self.settings.forward.clone(), ours),
-            answerer: Answerer::new(self.settings, networks, self.hosts),
+            elsewhere: Elsewhere::new(settings.forward.clone(), answered.clone()),
+            answerer: Answerer::new(settings, hosts),
         });
-        let mut tasks = JoinSet::new();
-        let doors = tcp::Doors::new();
-        for bound in self.bound {
-            let server = bound.interface.address;
-            let handing = "handing a DNS socket to the runtime";
-            let udp = UdpSocket::from_std(bound.udp).context(handing)?;
-            let tcp = TcpListener::from_std(bound.tcp).context(handing)?;
-            tasks.spawn(packets(udp, server, Arc::clone(&desk)));
-            tasks.spawn(tcp::connections(tcp, server, Arc::clone(&desk), Arc::clone(&doors)));
-        }
-        tasks.spawn(async move { desk.elsewhere.keep_up().await });
-        // None of them ends by itself.
-        while let Some(ended) = tasks.join_next().await {
-            ended.context("a DNS task crashed")?;
-        }
-        Ok(())
-    }
-
-    /// Says where names are answered and where not.
-    fn tell(&self) {
-        let domain = &self.settings.domain;
-        for Taken { at, by } in &self.taken {
-            self.sightings.notice(Notice {
-                kind: "dns-port-taken",
-                detail: format!("{at} is taken by {by}, so names of {domain} are not answered there; {WHAT_TO_DO}"),
-            });
-        }
-        let addresses: Vec<String> = self.addresses().iter().map(ToString::to_string).collect();
-        let taken: Vec<String> = self
-            .taken
-            .iter()
-            .map(|Taken { at, by }| format!("{at} by {by}"))
-            .collect();
-        let answered = format!("{domain} on {}", addresses.join(", "));
-        let taken_by = format!("port taken: {}; {WHAT_TO_DO}", taken.join(", "));
-        let detail = match (addresses.is_empty(), taken.is_empty()) {
-            (_, true) => answered,
-            (true, false) => taken_by,
-            (false, false) => format!("{answered}, elsewhere the {taken_by}"),
+        let keeps_up = Arc::clone(&desk);
+        let _keeping_up = AbortOnDropHandle::new(tokio::spawn(async move { keeps_up.elsewhere.keep_up().await }));
+        let follower = Follower {
+            domain,
+            port,
+            serves,
+            answered,
+            desk,
+            sightings,
+            limits: tcp::Doors::new(),
+            running: Vec::new(),
+            taken: Vec::new(),
         };
-        self.sightings.service("dns", detail, self.taken.is_empty());
+        follower.run(sockets, here).await
     }
 }
 

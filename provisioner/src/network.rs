@@ -17,10 +17,12 @@ use pxe::grub;
 
 pub(crate) mod datagram;
 mod interfaces;
+pub mod links;
 pub mod neighbours;
 pub mod watch;
 
-pub use interfaces::{Interface, interfaces, is_in, mask};
+pub use interfaces::{Interface, Wanted, interfaces, is_in, mask};
+pub use links::{Addresses, Here, Link, Links};
 
 /// What the core hears from the edges. Called from the receive loops: answer from memory, never wait.
 pub trait Sightings: Send + Sync + 'static {
@@ -47,6 +49,9 @@ pub trait Sightings: Send + Sync + 'static {
 
     /// How a segment is now; called when that changes, and at start.
     fn segment(&self, _segment: SegmentNow) {}
+
+    /// A segment is not served any more: its interface is gone.
+    fn segment_gone(&self, _interface: &Arc<str>) {}
 
     /// How a service is now; `detail` is one line for a person.
     fn service(&self, name: &'static str, detail: String, ok: bool);
@@ -94,7 +99,7 @@ pub struct Advice {
 pub struct SegmentNow {
     /// Its interface.
     pub interface: Arc<str>,
-    /// Our address on it.
+    /// Our address on it; the network's own where it lies behind relays.
     pub address: Ipv4Addr,
     /// Bits of its network part.
     pub prefix: u8,
@@ -106,6 +111,8 @@ pub struct SegmentNow {
     pub interrupted: bool,
     /// Whether it lies behind relays: no interface of ours is on it.
     pub relayed: bool,
+    /// Our address as its machines reach it.
+    pub server: Ipv4Addr,
 }
 
 impl SegmentNow {
@@ -204,7 +211,7 @@ pub enum Ended {
 /// Something that a person should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// Short word for the list of events: `dhcp-beside`, `dhcp-alone`, `pool-exhausted`, `no-loader`, `leases-unsaved`.
+    /// Short word for the list of events: `dhcp-beside`, `dhcp-named`, `dhcp-alone`, `pool-exhausted`, `no-loader`, `leases-unsaved`.
     pub kind: &'static str,
     /// In words: what happened, why, what to do.
     pub detail: String,

@@ -10,20 +10,20 @@ mod packet;
 mod rates;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
+use tokio::sync::watch;
 use tracing::debug;
 
 use self::other::Other;
 use self::packet::{Standing, answer};
 use self::rates::Rates;
-use crate::network::Sightings;
 use crate::network::datagram::{self, Received};
+use crate::network::{Here, Sightings};
 use crate::serve::holder;
 
 /// Between two looks at a clock, ours or another program's.
@@ -34,8 +34,8 @@ const PACE: Duration = Duration::from_mins(1);
 pub struct Settings {
     /// Port of the server, 123.
     pub port: u16,
-    /// Our addresses, at which nodes ask.
-    pub addresses: Vec<Ipv4Addr>,
+    /// The interfaces at whose addresses nodes ask.
+    pub here: watch::Receiver<Arc<Here>>,
     /// Since 1970: the clock cannot be earlier, because this program was made then.
     pub earliest: Duration,
 }
@@ -64,14 +64,12 @@ pub fn bind(settings: Settings, sightings: Arc<dyn Sightings>) -> Result<Clock> 
             settings,
             sightings,
         })),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            let servers = settings.addresses.iter();
-            Ok(Clock::Others(Other {
-                program: holder("udp", port).unwrap_or_else(|| "another program".into()),
-                servers: servers.map(|address| SocketAddrV4::new(*address, port)).collect(),
-                sightings,
-            }))
-        }
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(Clock::Others(Other {
+            program: holder("udp", port).unwrap_or_else(|| "another program".into()),
+            here: settings.here,
+            port,
+            sightings,
+        })),
         Err(error) => Err(error).with_context(|| format!("binding UDP port {port} for NTP")),
     }
 }

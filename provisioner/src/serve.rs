@@ -133,11 +133,11 @@ fn set_mode(folder: &Path, mode: u32) -> Result<()> {
 
 fn give_up_privileges(config: &Config) -> Result<()> {
     let folders: [&Path; 2] = [&config.paths.state, &config.paths.run];
-    match privileges::give_up(USER, &folders).context("giving up privileges")? {
+    match privileges::give_up(USER, &folders, &privileges::SOCKETS).context("giving up privileges")? {
         Privileges::User(user) => info!(user, "privileges given up"),
         Privileges::RootWithoutUser(user) => {
             warn!(
-                "there is no user {user}: the server goes on as root without capabilities; make it with systemd-sysusers"
+                "there is no user {user}: the server goes on as root, with no capability but those for its sockets; make it with systemd-sysusers"
             );
         }
     }

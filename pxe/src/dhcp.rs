@@ -7,7 +7,7 @@
 mod heard;
 pub(crate) mod reply;
 
-pub use heard::{Heard, probe};
+pub use heard::{Heard, probe, relayed_probe};
 pub use reply::{Destination, Network, Reply, ReplyKind, Terms};
 
 use std::net::Ipv4Addr;

@@ -158,15 +158,11 @@ impl App {
             Company::Beside(server) if segment.interrupted => Some((segment.interface.to_string(), server)),
             _ => None,
         };
-        let here: Vec<SegmentNow> = segments.iter().filter(|segment| !segment.relayed).cloned().collect();
+        let gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Facts {
             running: true,
             interrupted: segments.iter().filter_map(interrupted).collect(),
-            changed: if here.is_empty() {
-                Vec::new()
-            } else {
-                look::changed(&self.config, &here)
-            },
+            unserved: gone.iter().map(ToString::to_string).collect(),
             room: look::room(&self.config.paths.state),
             exposed: state::readable_by_others(&self.config.paths.state),
             // An image that is there and whole proves that its key is trusted.

@@ -131,7 +131,8 @@ impl App {
     /// What holds for an unknown machine with this address and card.
     fn policy_at(&self, address: Option<Ipv4Addr>, mac: Option<Mac>) -> Policy {
         let segments = self.segments.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if segments.is_empty() && self.config.dhcp.mode != DhcpMode::Off {
+        let none_gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        if segments.is_empty() && none_gone && self.config.dhcp.mode != DhcpMode::Off {
             // The edges have not spoken yet; they do before they answer anybody.
             let silent = SegmentNow {
                 interface: "".into(),
@@ -141,6 +142,7 @@ impl App {
                 serves: true,
                 interrupted: false,
                 relayed: false,
+                server: Ipv4Addr::UNSPECIFIED,
             };
             return enrol::policy(&self.config.enrolment, address, Some(&silent));
         }

@@ -223,7 +223,7 @@ impl App {
         let segments = self.segments.lock().unwrap_or_else(PoisonError::into_inner);
         let served = segments.values().find(|segment| segment.serves);
         Server {
-            address: served.map_or(NOWHERE, |segment| segment.address),
+            address: served.map_or(NOWHERE, |segment| segment.server),
             http_port: self.config.ports.http,
         }
     }

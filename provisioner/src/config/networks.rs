@@ -59,6 +59,8 @@ pub struct Subnet {
     pub prefix: u8,
     /// By which interface its relays reach us; the only one that is served if absent.
     pub interface: Option<String>,
+    /// Relays that speak for it from an address of another network, a loopback's mostly.
+    pub relays: Vec<Ipv4Addr>,
     /// DHCP there. Without a gateway the relay is announced as one.
     pub dhcp: Dhcp,
 }

@@ -76,6 +76,8 @@ pub(super) struct Dns {
 pub(super) struct Subnet {
     pub(super) network: String,
     pub(super) interface: Option<String>,
+    #[serde(default)]
+    pub(super) relays: Vec<Ipv4Addr>,
     pub(super) mode: Option<Mode>,
     pub(super) pool: Option<String>,
     pub(super) lease_time: Option<String>,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a packet is answered: bytes in, bytes and a destination out, silence is a value.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
@@ -10,16 +11,16 @@ use std::time::Duration;
 use pxe::Mac;
 use pxe::bootfile::{self, Bootfile};
 use pxe::client::{Client, Firmware};
-use pxe::dhcp::{Destination, Kind, Network, Reply, ReplyKind, Request, Terms, Unusable};
+use pxe::dhcp::{Destination, Kind, Network, Reply, ReplyKind, Request, Terms, Unusable, relayed_probe};
 use pxe::lease::{Refusal, Table};
 use pxe::proxy::Dialects;
 
-use super::beside;
 use super::check::{Checks, Claim};
 use super::encore::Encores;
+use super::{Names, beside};
 use crate::config::Reservation;
 use crate::leases::Record;
-use crate::network::watch::{Manner, News, Watch};
+use crate::network::watch::{Manner, Named, News, Spoken, Watch};
 use crate::network::{Advice, Answered, Asked, Company, Files, Interface, Notice, SegmentNow, Sighting, Sightings};
 
 /// A segment that we serve, or a network behind relays that stand on one.
@@ -27,6 +28,10 @@ pub(super) struct Segment {
     /// The interface; for a network behind relays what an interface of ours would be there.
     pub(super) interface: Interface,
     pub(super) network: Network,
+    /// Names that we answer, where we do.
+    pub(super) names: Option<Names>,
+    /// Relays that are on other networks and speak for this one.
+    pub(super) relays: Vec<Ipv4Addr>,
     /// Where clients find our scripts and loaders.
     pub(super) server: bootfile::Server,
     pub(super) table: Table,
@@ -120,7 +125,7 @@ pub(super) fn answer(
     };
     let behind = &mut segment.relayed[relayed];
     let (_, news) = behind.watch.tick(now.running);
-    tell(behind, around, news);
+    tell(behind, around, news, now.unix);
     let answer = answer_here(behind, around, &request, now);
     segment.promises.append(&mut behind.promises);
     Ok(answer)
@@ -163,6 +168,11 @@ pub(super) fn claimed(segment: &mut Segment, around: &Around<'_>, claim: Claim, 
     } else {
         segment.of_address(address)?
     };
+    if let Some(card) = by
+        && segment.watch.card_at(address, card)
+    {
+        segment.report(around);
+    }
     let blind = segment.checks.is_blind();
     let waiting = segment.checks.claimed(claim, now.running);
     if let Some(router) = segment.checks.is_blind().filter(|router| Some(*router) != blind) {
@@ -192,8 +202,9 @@ pub(super) fn claimed(segment: &mut Segment, around: &Around<'_>, claim: Claim, 
 /// A relay asks for a network that nobody has configured: somebody waits there in vain.
 fn stranded(segment: &mut Segment, around: &Around<'_>, request: &Request, now: u64) {
     let detail = format!(
-        "a relay at {} asks for machines on a network that is not configured; add its network to [[subnets]]",
-        request.giaddr
+        "a relay at {} asks for machines on a network that is not configured; add their network to [[subnets]], and \
+         where the relay has its address elsewhere (a loopback) name it there: relays = [\"{}\"]",
+        request.giaddr, request.giaddr
     );
     segment.notice(around, "relay-unknown", detail, now);
 }
@@ -224,16 +235,59 @@ pub(super) fn asked(segment: &Segment, around: &Around<'_>, request: &Request, s
 }
 
 /// What another server or its client tells about itself, in words for the list of events.
-pub(super) fn tell(segment: &Segment, around: &Around<'_>, news: impl IntoIterator<Item = News>) {
+pub(super) fn tell(segment: &mut Segment, around: &Around<'_>, news: impl IntoIterator<Item = News>, now: u64) {
     for news in news {
         let kind = match news {
             News::Alone => "dhcp-alone",
             News::Beside(_) => "dhcp-beside",
+            News::Named(_) => "dhcp-named",
             News::ClaimsPxe(_) => "dhcp-claims-pxe",
         };
-        let detail = segment.in_words();
-        around.sightings.notice(Notice { kind, detail });
+        segment.notice(around, kind, segment.in_words(), now);
         segment.report(around);
+    }
+}
+
+/// A server answers what we asked it as a relay asks, for a network behind relays. Whether it is such an answer.
+pub(super) fn replied(segment: &mut Segment, around: &Around<'_>, spoken: &Spoken, now: Now) -> bool {
+    let asked = |behind: &&mut Segment| spoken.heard.client == Some(behind.probe);
+    let Some(behind) = segment.relayed.iter_mut().find(asked) else {
+        return false;
+    };
+    let news = behind.watch.heard(spoken, now.running);
+    tell(behind, around, news, now.unix);
+    true
+}
+
+impl Around<'_> {
+    /// Brings the line that DHCP has on the status page up to date.
+    fn publish(&self, lines: &BTreeMap<Arc<str>, (String, bool)>) {
+        let words: Vec<&str> = lines.values().map(|(words, _)| words.as_str()).collect();
+        let ok = lines.values().all(|(_, ok)| *ok);
+        self.sightings.service("dhcp", words.join("; "), ok);
+    }
+
+    /// Says why an interface is not served; whether that is new.
+    pub(super) fn unserved(&self, interface: &Arc<str>, words: String) -> bool {
+        let line = (words, false);
+        // Every change is one insertion: a panic elsewhere leaves nothing half done behind.
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = lines.get(interface) != Some(&line);
+        lines.insert(Arc::clone(interface), line);
+        self.publish(&lines);
+        drop(lines);
+        self.sightings.segment_gone(interface);
+        new
+    }
+
+    /// Says nothing of a network any more.
+    pub(super) fn forget(&self, network: &Arc<str>) {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.remove(network);
+        self.publish(&lines);
+        drop(lines);
+        metrics::gauge!("gleaner_dhcp_leasing", "network" => network.to_string()).set(0.0);
+        self.sightings.segment_gone(network);
     }
 }
 
@@ -252,21 +306,35 @@ impl Segment {
             serves: self.watch.manner() != Manner::Silent,
             interrupted: self.watch.is_interrupted(),
             relayed: self.network.server != self.interface.address,
+            server: self.network.server,
         });
         let leases = if self.watch.may_lease() { 1.0 } else { 0.0 };
         metrics::gauge!("gleaner_dhcp_leasing", "network" => self.interface.name.to_string()).set(leases);
-        let words: Vec<&str> = lines.values().map(|(words, _)| words.as_str()).collect();
-        let ok = lines.values().all(|(_, ok)| *ok);
-        around.sightings.service("dhcp", words.join("; "), ok);
+        around.publish(&lines);
+    }
+
+    /// This network and those behind relays.
+    pub(super) fn networks(&self) -> impl Iterator<Item = &Self> {
+        [self].into_iter().chain(&self.relayed)
+    }
+
+    /// Questions to servers that clients behind relays have named, and where they go.
+    pub(super) fn take_questions(&mut self, now: Duration) -> Vec<(Vec<u8>, Ipv4Addr)> {
+        let ask = |behind: &mut Self| {
+            let server = behind.watch.take_question(now)?;
+            let question = relayed_probe(behind.probe, rand::random(), behind.network.server, behind.pool.0);
+            Some((question, server))
+        };
+        self.relayed.iter_mut().filter_map(ask).collect()
     }
 
     /// The segment in words, for a person.
     pub(super) fn in_words(&self) -> String {
         let (held, all) = self.table.usage();
         let (first, last) = self.pool;
-        let Interface { name, address, .. } = &self.interface;
+        let (name, server) = (&self.interface.name, self.network.server);
         let doing = self.watch.in_words();
-        let mut words = format!("{name} {address}, {doing}");
+        let mut words = format!("{name} {server}, {doing}");
         if self.watch.may_lease() {
             // Writing to a String cannot fail.
             let _ = write!(words, "; {held} of {all} addresses from {first} to {last} are held");
@@ -357,9 +425,27 @@ impl Segment {
             // Who renews does so past the relay; who has an address from elsewhere is told so here.
             return Some(network(request.ciaddr).unwrap_or(0));
         }
-        // Answers leave for the relay, so it must be on a network of ours even where it names another for its client.
-        let relay = network(request.giaddr)?;
-        request.link_selection().map_or(Some(relay), network)
+        // Answers leave for the relay, so it must be on a network of ours, or named in the settings, even where it names
+        // another network for its client.
+        let stands_on = network(request.giaddr);
+        let mut speaks_for = (1..)
+            .zip(&self.relayed)
+            .filter_map(|(at, behind)| behind.relays.contains(&request.giaddr).then_some(at));
+        match (request.link_selection(), stands_on) {
+            (Some(client), Some(_)) => network(client),
+            (Some(client), None) => speaks_for.next().and_then(|_| network(client)),
+            (None, Some(relay)) => Some(relay),
+            // One that speaks for several networks has to say for which.
+            (None, None) => speaks_for.next().filter(|_| speaks_for.next().is_none()),
+        }
+    }
+
+    /// The relay's address on its client's network, as far as the packet tells: there it is a router, and without one
+    /// the client could not reach us.
+    fn router(&self, request: &Request) -> Option<Ipv4Addr> {
+        let relay = request.link_selection().unwrap_or(request.giaddr);
+        let host = relay != self.interface.network() && relay != self.interface.broadcast();
+        (self.serves(relay) && host).then_some(relay)
     }
 }
 
@@ -368,8 +454,9 @@ fn notice_foreign_choice(segment: &mut Segment, around: &Around<'_>, request: &R
         return;
     };
     if server != segment.network.server {
-        let news = segment.watch.chosen(server, now.running);
-        tell(segment, around, news);
+        let by = request.client.mac;
+        let news = segment.watch.chosen(Named { server, by }, now.running);
+        tell(segment, around, news, now.unix);
     }
 }
 
@@ -517,10 +604,18 @@ fn reply(segment: &Segment, request: &Request, outcome: &Outcome, boot: &Bootfil
         }
         Outcome::Silence => return None,
     };
-    let mut network = std::borrow::Cow::Borrowed(&segment.network);
-    if network.gateway.is_none() && !request.giaddr.is_unspecified() && segment.serves(request.giaddr) {
-        // A relay is a router on its client's network: without one the client could not reach us.
-        network.to_mut().gateway = Some(request.giaddr);
+    let mut network = Cow::Borrowed(&segment.network);
+    if network.gateway.is_none() && !request.giaddr.is_unspecified() {
+        network.to_mut().gateway = segment.router(request);
+    }
+    let server = segment.network.server;
+    if let Some(names) = segment.names.as_ref().filter(|names| names.servers.has(server)) {
+        let network = network.to_mut();
+        network.domain.clone_from(&names.domain);
+        // Another server's addresses where the site names some; else ours, where we answer.
+        if network.dns.is_empty() {
+            network.dns.push(server);
+        }
     }
     let reserved = segment.reserved.get(&request.client.mac);
     let reply = Reply {

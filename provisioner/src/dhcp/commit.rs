@@ -5,7 +5,7 @@
 //! write serves the more promises the more there are. An offer promises nothing and never waits here, and what is
 //! written down already is not written again: the log says more than clients are told.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::Ipv4Addr;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -54,6 +54,7 @@ impl Committer {
     pub(super) fn start(log: Log, sightings: Arc<dyn Sightings>) -> Result<Self> {
         let (queue, waiting) = sync_channel(QUEUE);
         let written = Arc::new(Written::default());
+        written.promised(&log.leases().map(Record::Bound).collect::<Vec<_>>());
         let writer = Writer {
             log,
             sightings,
@@ -70,6 +71,12 @@ impl Committer {
     /// Whether the log says this already, or more, and nothing else is on its way there.
     pub(super) fn has(&self, record: &Record) -> bool {
         self.written.has(record)
+    }
+
+    /// Every lease that was promised, run out or not.
+    pub(super) fn leases(&self) -> Vec<Lease> {
+        let promised = self.written.promised.lock().unwrap_or_else(PoisonError::into_inner);
+        promised.values().copied().collect()
     }
 
     /// Promises; the answers go out when that is durable.
@@ -92,9 +99,13 @@ impl Committer {
     }
 }
 
-/// What the log says of each address.
+/// What was promised of each address, and what the log says of it.
 #[derive(Default)]
-struct Written(Mutex<HashMap<Ipv4Addr, Said>>);
+struct Written {
+    said: Mutex<HashMap<Ipv4Addr, Said>>,
+    /// Written down or not: a segment that begins anew keeps these.
+    promised: Mutex<BTreeMap<Ipv4Addr, Lease>>,
+}
 
 /// What the log says of an address.
 #[derive(Default)]
@@ -113,7 +124,18 @@ impl Written {
             .is_some_and(|lease| (lease.mac, lease.known) == (wanted.mac, wanted.known) && lease.until >= wanted.until)
     }
 
+    fn promised(&self, records: &[Record]) {
+        let mut promised = self.promised.lock().unwrap_or_else(PoisonError::into_inner);
+        for record in records {
+            match record {
+                Record::Bound(lease) => promised.insert(lease.address, *lease),
+                Record::Freed(address) => promised.remove(address),
+            };
+        }
+    }
+
     fn begin(&self, records: &[Record]) {
+        self.promised(records);
         let mut said = self.lock();
         for record in records {
             said.entry(record.address()).or_default().under_way += 1;
@@ -135,7 +157,7 @@ impl Written {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Ipv4Addr, Said>> {
         // Plain assignments: a panic elsewhere leaves nothing half done.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,22 +3,20 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use pxe::Mac;
 use pxe::dhcp::Network;
 use pxe::lease::{Lease, Table};
 use pxe::proxy::Dialects;
 
 use super::Settings;
-use super::answer::Segment;
+use super::answer::{Now, Segment};
 use super::check::Checks;
 use super::encore::Encores;
 use crate::config::{Dhcp, Reservation, Subnet};
-use crate::leases::Log;
-use crate::network::Interface;
 use crate::network::watch::Watch;
+use crate::network::{Addresses, Here, Interface};
 
 /// Largest pool that is chosen without being asked for: a thousand PCs.
 const POOL: u32 = 1024;
@@ -28,69 +26,93 @@ const SHORTEST_LEASE: u64 = 120;
 /// Seconds that a lease of before may have left: a week and, where leases are longer, renewals that come long before.
 const LONGEST_LEFT: u64 = 7 * 24 * 3600;
 
-/// A segment an interface, with the networks behind relays in it. `unix` is the time, seconds since 1970.
-pub(super) fn segments(settings: &Settings, log: &Log, unix: u64) -> Result<Vec<Segment>> {
-    check(settings)?;
-    let ours: Vec<Ipv4Addr> = settings
-        .segments
-        .iter()
-        .map(|(interface, _)| interface.address)
-        .collect();
-    let mut segments = Vec::new();
-    for (interface, dhcp) in &settings.segments {
-        let watch = Watch::new(dhcp.mode, &ours, Duration::ZERO);
-        let mut segment = network(settings, dhcp, interface, interface.address, watch, log, unix);
-        for subnet in &settings.subnets {
-            if relays_of(settings, subnet)? == interface {
-                let watch = Watch::behind_relays(subnet.dhcp.mode, &ours);
-                let place = behind(subnet, interface);
-                let network = network(settings, &subnet.dhcp, &place, interface.address, watch, log, unix);
-                segment.relayed.push(network);
-            }
+/// The segment of an interface, with the networks behind its relays in it. `leases` are all that were promised.
+pub(super) fn segment(
+    settings: &Settings,
+    dhcp: &Dhcp,
+    interface: &Interface,
+    own: &Addresses,
+    leases: &[Lease],
+    now: Now,
+) -> Segment {
+    let site = Site {
+        settings,
+        leases,
+        server: interface.address,
+        now,
+    };
+    let network = |at: &Interface| (at.address, at.prefix);
+    let watch = Watch::new(dhcp.mode, own.clone(), network(interface), now.running);
+    let mut segment = site.network(dhcp, interface, watch);
+    for subnet in &settings.subnets {
+        if subnet.interface.as_deref() != Some(&*interface.name) {
+            continue;
         }
-        segments.push(segment);
+        if interface.contains(subnet.network) {
+            // It was on another network when the settings were checked.
+            segment.troubles.push(itself(subnet));
+            continue;
+        }
+        let place = behind(subnet, interface);
+        let watch = Watch::behind_relays(subnet.dhcp.mode, own.clone(), network(&place), now.running);
+        let mut relayed = site.network(&subnet.dhcp, &place, watch);
+        relayed.relays.clone_from(&subnet.relays);
+        segment.relayed.push(relayed);
     }
-    Ok(segments)
+    segment
 }
 
-/// What no packet would ever show.
-fn check(settings: &Settings) -> Result<()> {
-    let on_an_interface = |address: Ipv4Addr| settings.segments.iter().any(|(other, _)| other.contains(address));
-    for (first, last) in settings.segments.iter().filter_map(|(_, dhcp)| dhcp.pool) {
-        let fits = |(interface, _): &(Interface, Dhcp)| interface.contains(first) && interface.contains(last);
+/// What no packet would ever show. Networks behind relays get the interface by which they reach us. What is about an
+/// interface that is not there cannot be checked yet.
+pub(super) fn check(settings: &mut Settings, here: &Here) -> Result<()> {
+    let served: Vec<(&Interface, &Dhcp)> = here
+        .interfaces()
+        .filter_map(|interface| Some((interface, settings.of(interface)?)))
+        .collect();
+    let all_there = here.absent.iter().all(|name| settings.by_name(name).is_none());
+    let on_an_interface = |address: Ipv4Addr| served.iter().any(|(other, _)| other.contains(address));
+    for (first, last) in served.iter().filter_map(|(_, dhcp)| dhcp.pool) {
+        let fits = |(interface, _): &(&Interface, &Dhcp)| interface.contains(first) && interface.contains(last);
         ensure!(
-            settings.segments.iter().any(fits),
+            !all_there || served.iter().any(fits),
             "the DHCP pool {first} to {last} is on no network of the served interfaces; move it, or leave it out"
         );
     }
+    let mut relayed_by = Vec::new();
     for subnet in &settings.subnets {
-        ensure!(
-            !on_an_interface(subnet.network),
-            "subnets {}/{}: this machine is on that network itself; leave it out, and name its interface instead",
-            subnet.network,
-            subnet.prefix
-        );
-        relays_of(settings, subnet)?;
+        ensure!(!on_an_interface(subnet.network), "{}", itself(subnet));
+        relayed_by.push(relays_of(settings, &served, here, subnet)?);
     }
     for Reservation { mac, address, .. } in &settings.reservations {
         ensure!(
-            on_an_interface(*address) || settings.subnets.iter().any(|subnet| subnet.contains(*address)),
+            !all_there || on_an_interface(*address) || settings.subnets.iter().any(|subnet| subnet.contains(*address)),
             "reservations: {address} for {mac} is on no network that is served"
         );
+    }
+    for (subnet, interface) in settings.subnets.iter_mut().zip(relayed_by) {
+        subnet.interface = Some(interface);
     }
     Ok(())
 }
 
+fn itself(subnet: &Subnet) -> String {
+    format!(
+        "subnets {}/{}: this machine is on that network itself; leave it out, and name its interface instead",
+        subnet.network, subnet.prefix
+    )
+}
+
 /// The interface by which a subnet's relays reach us.
-fn relays_of<'a>(settings: &'a Settings, subnet: &Subnet) -> Result<&'a Interface> {
+fn relays_of(settings: &Settings, served: &[(&Interface, &Dhcp)], here: &Here, subnet: &Subnet) -> Result<String> {
     let at = || format!("subnets {}/{}", subnet.network, subnet.prefix);
-    match (&subnet.interface, settings.segments.as_slice()) {
-        (Some(name), segments) => segments
-            .iter()
-            .map(|(interface, _)| interface)
-            .find(|interface| *interface.name == **name)
-            .with_context(|| format!("{}: the interface {name} is not served", at())),
-        (None, [(only, _)]) => Ok(only),
+    match (&subnet.interface, served) {
+        (Some(name), served) => {
+            let is_there = served.iter().any(|(interface, _)| *interface.name == **name);
+            let is_awaited = here.absent.contains(name.as_str()) && settings.by_name(name).is_some();
+            ensure!(is_there || is_awaited, "{}: the interface {name} is not served", at());
+            Ok(name.clone())
+        }
+        (None, [(only, _)]) => Ok(only.name.to_string()),
         (None, _) => bail!("{}: say by which interface its relays reach this machine", at()),
     }
 }
@@ -106,68 +128,70 @@ fn behind(subnet: &Subnet, interface: &Interface) -> Interface {
     }
 }
 
-/// A network; `server` is our address, wherever the client is.
-fn network(
-    settings: &Settings,
-    dhcp: &Dhcp,
-    interface: &Interface,
+/// What a network is made from.
+struct Site<'a> {
+    settings: &'a Settings,
+    /// All that were promised.
+    leases: &'a [Lease],
+    /// Our address, wherever the client is.
     server: Ipv4Addr,
-    watch: Watch,
-    log: &Log,
-    unix: u64,
-) -> Segment {
-    let pool = dhcp
-        .pool
-        .filter(|(first, _)| interface.contains(*first))
-        .unwrap_or_else(|| default_pool(interface));
-    let reserved: HashMap<Mac, Reservation> = settings
-        .reservations
-        .iter()
-        .filter(|reservation| interface.contains(reservation.address))
-        .map(|reservation| (reservation.mac, reservation.clone()))
-        .collect();
-    let ours = [interface.address, interface.broadcast(), server];
-    let others = dhcp.gateway.iter().chain(&dhcp.dns).copied();
-    let kept = reserved.values().map(|reservation| reservation.address);
-    let never: Vec<Ipv4Addr> = ours.into_iter().chain(others).chain(kept).collect();
-    let mut table = Table::new(pool.0, pool.1, &never);
-    log.leases().for_each(|lease| table.restore(believed(lease, unix)));
-    let names = settings.names.as_ref().filter(|names| names.servers.contains(&server));
-    let mut probe: [u8; 6] = rand::random();
-    // A locally administered address of one card (IEEE 802): no maker has given it to anybody.
-    probe[0] = (probe[0] | 2) & !1;
-    Segment {
-        interface: interface.clone(),
-        network: Network {
-            server,
-            mask: interface.mask(),
-            broadcast: interface.broadcast(),
-            gateway: dhcp.gateway.filter(|gateway| interface.contains(*gateway)),
-            // Another server's addresses where the site names some; else ours, where we answer.
-            dns: match names {
-                Some(_) if dhcp.dns.is_empty() => vec![server],
-                _ => dhcp.dns.clone(),
+    now: Now,
+}
+
+impl Site<'_> {
+    fn network(&self, dhcp: &Dhcp, interface: &Interface, watch: Watch) -> Segment {
+        let Self { settings, server, .. } = *self;
+        let pool = dhcp
+            .pool
+            .filter(|(first, _)| interface.contains(*first))
+            .unwrap_or_else(|| default_pool(interface));
+        let reserved: HashMap<Mac, Reservation> = settings
+            .reservations
+            .iter()
+            .filter(|reservation| interface.contains(reservation.address))
+            .map(|reservation| (reservation.mac, reservation.clone()))
+            .collect();
+        let ours = [interface.address, interface.broadcast(), server];
+        let others = dhcp.gateway.iter().chain(&dhcp.dns).copied();
+        let kept = reserved.values().map(|reservation| reservation.address);
+        let never: Vec<Ipv4Addr> = ours.into_iter().chain(others).chain(kept).collect();
+        let mut table = Table::new(pool.0, pool.1, &never);
+        let leases = self.leases.iter();
+        leases.for_each(|lease| table.restore(believed(*lease, self.now.unix)));
+        let mut probe: [u8; 6] = rand::random();
+        // A locally administered address of one card (IEEE 802): no maker has given it to anybody.
+        probe[0] = (probe[0] | 2) & !1;
+        Segment {
+            interface: interface.clone(),
+            network: Network {
+                server,
+                mask: interface.mask(),
+                broadcast: interface.broadcast(),
+                gateway: dhcp.gateway.filter(|gateway| interface.contains(*gateway)),
+                dns: dhcp.dns.clone(),
+                domain: String::new(),
+                ntp: if settings.ntp { vec![server] } else { vec![] },
             },
-            domain: names.map(|names| names.domain.clone()).unwrap_or_default(),
-            ntp: if settings.ntp { vec![server] } else { vec![] },
-        },
-        server: pxe::bootfile::Server {
-            address: server,
-            http_port: settings.http_port,
-        },
-        table,
-        pool,
-        watch,
-        lease_time: u32::try_from(dhcp.lease_time.as_secs().max(SHORTEST_LEASE)).unwrap_or(u32::MAX),
-        probe: Mac(probe),
-        reserved,
-        dialects: Dialects::default(),
-        encores: Encores::default(),
-        checks: Checks::new(dhcp.check),
-        relayed: Vec::new(),
-        promises: Vec::new(),
-        troubles: Vec::new(),
-        noticed: BTreeMap::new(),
+            names: settings.names.clone(),
+            relays: Vec::new(),
+            server: pxe::bootfile::Server {
+                address: server,
+                http_port: settings.http_port,
+            },
+            table,
+            pool,
+            watch,
+            lease_time: u32::try_from(dhcp.lease_time.as_secs().max(SHORTEST_LEASE)).unwrap_or(u32::MAX),
+            probe: Mac(probe),
+            reserved,
+            dialects: Dialects::default(),
+            encores: Encores::default(),
+            checks: Checks::new(dhcp.check),
+            relayed: Vec::new(),
+            promises: Vec::new(),
+            troubles: Vec::new(),
+            noticed: BTreeMap::new(),
+        }
     }
 }
 

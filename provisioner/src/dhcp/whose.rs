@@ -61,7 +61,12 @@ fn opened<T>(wanted: bool, open: impl FnOnce() -> io::Result<T>) -> io::Result<O
 impl Asker {
     /// Asks for the addresses that are to be offered.
     pub(super) fn ask(&self, segment: &mut Segment) {
-        for address in segment.checks.take_questions() {
+        let another = segment
+            .checks
+            .enabled
+            .then(|| segment.watch.take_wanted_card())
+            .flatten();
+        for address in segment.checks.take_questions().into_iter().chain(another) {
             if let Some(arp) = &self.arp {
                 arp.get_ref().ask(address);
             }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use hickory_resolver::proto::op::ResponseCode;
@@ -41,7 +41,8 @@ pub(super) enum Said {
 /// Answers what is asked about this site.
 pub(super) struct Answerer {
     settings: Settings,
-    networks: Vec<Interface>,
+    /// Those on these are answered.
+    networks: RwLock<Vec<Interface>>,
     hosts: Arc<dyn Hosts>,
     book: Mutex<Book>,
 }
@@ -56,14 +57,19 @@ struct Book {
 }
 
 impl Answerer {
-    /// Answers to those on `networks`, about `hosts`.
-    pub(super) fn new(settings: Settings, networks: Vec<Interface>, hosts: Arc<dyn Hosts>) -> Self {
+    /// Answers about `hosts`, to nobody yet.
+    pub(super) fn new(settings: Settings, hosts: Arc<dyn Hosts>) -> Self {
         Self {
             settings,
-            networks,
+            networks: RwLock::default(),
             hosts,
             book: Mutex::default(),
         }
+    }
+
+    /// Answers to those on these networks from now on.
+    pub(super) fn is_on(&self, networks: Vec<Interface>) {
+        *self.networks.write().unwrap_or_else(PoisonError::into_inner) = networks;
     }
 
     /// What is said to a packet from `from`, which reached our address `server`.
@@ -112,9 +118,12 @@ impl Answerer {
 
     /// Whether somebody there is answered: machines of networks that are served, nodes wherever they are, this machine.
     pub(super) fn serves(&self, from: Ipv4Addr, now: Instant) -> bool {
+        let networks = self.networks.read().unwrap_or_else(PoisonError::into_inner);
+        let here = networks.iter().any(|interface| interface.contains(from));
+        drop(networks);
         let behind_relay = |network: &(Ipv4Addr, u8)| is_in(from, *network);
         from.is_loopback()
-            || self.networks.iter().any(|interface| interface.contains(from))
+            || here
             || self.settings.behind_relays.iter().any(behind_relay)
             || self.table(now).knows(from)
     }

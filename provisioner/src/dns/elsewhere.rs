@@ -17,6 +17,7 @@ use tracing::warn;
 use super::chain;
 use super::question::Question;
 use super::under_way::UnderWay;
+use crate::network::Addresses;
 
 /// Where this machine keeps whom it asks.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -34,7 +35,7 @@ pub(super) struct Elsewhere {
     /// Those that the site names.
     named: Vec<IpAddr>,
     /// Our own addresses.
-    ours: Vec<Ipv4Addr>,
+    ours: Addresses,
     now: RwLock<Upstream>,
     under_way: Arc<UnderWay>,
 }
@@ -50,7 +51,7 @@ struct Upstream {
 
 impl Elsewhere {
     /// The servers `named`, or those of this machine's own if there are none; never `ours`.
-    pub(super) fn new(named: Vec<IpAddr>, ours: Vec<Ipv4Addr>) -> Self {
+    pub(super) fn new(named: Vec<IpAddr>, ours: Addresses) -> Self {
         let elsewhere = Self {
             named,
             ours,
@@ -81,7 +82,7 @@ impl Elsewhere {
             servers = of_this_machine();
         }
         // Asking ourselves would go round for ever.
-        servers.retain(|server| !self.ours.iter().any(|ours| *server == *ours));
+        servers.retain(|server| !matches!(server, IpAddr::V4(server) if self.ours.has(*server)));
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = Upstream {
             resolver: resolver(&servers),
             servers: servers.into(),
@@ -146,7 +147,7 @@ impl Elsewhere {
     /// Whether the question would come back: a server that we ask does not hear from us what it asks us, nor does this
     /// machine's own resolver where that is whom we ask.
     fn would_loop(&self, servers: &[IpAddr], from: Ipv4Addr) -> bool {
-        let is_us = from.is_loopback() || self.ours.contains(&from);
+        let is_us = from.is_loopback() || self.ours.has(from);
         servers
             .iter()
             .any(|server| *server == from || is_us && server.is_loopback())
@@ -193,7 +194,7 @@ mod tests {
 
     fn elsewhere(servers: &[[u8; 4]]) -> Elsewhere {
         let named = servers.iter().map(|server| IpAddr::from(*server)).collect();
-        Elsewhere::new(named, vec![[10, 77, 0, 1].into()])
+        Elsewhere::new(named, [[10, 77, 0, 1].into()].into())
     }
 
     #[tokio::test]

@@ -7,8 +7,8 @@ use std::process::Command;
 
 use super::firewall::{Door, Protocol, closed_by_iptables, closed_by_nft};
 use super::server::{Facts, Port};
-use crate::config::{Config, DhcpMode};
-use crate::network::{Interface, SegmentNow, interfaces};
+use crate::config::Config;
+use crate::network::interfaces;
 use crate::serve::{holder, holder_at};
 use crate::state;
 
@@ -86,38 +86,6 @@ fn names(config: &Config) -> Vec<Port> {
         spare: Some("stop that program there, or set serve = false in [dns]: names of nodes are not answered"),
     };
     vec![port(Protocol::Udp), port(Protocol::Tcp)]
-}
-
-/// What has become of the interfaces since the server bound its sockets to those in `served`: the right to bind others
-/// was given up then.
-pub fn changed(config: &Config, served: &[SegmentNow]) -> Vec<String> {
-    // That none is left is told by itself.
-    let Ok(present) = interfaces(&config.interfaces, &config.mentioned()) else {
-        return Vec::new();
-    };
-    let wanted = |name: &str| config.segment(name).mode != DhcpMode::Off;
-    let same = |interface: &Interface, segment: &SegmentNow| interface.name == segment.interface;
-    let come = present
-        .iter()
-        .filter(|interface| wanted(&interface.name) && !served.iter().any(|segment| same(interface, segment)))
-        .map(|interface| {
-            let Interface { name, address, .. } = interface;
-            format!("the interface {name} ({address}) has come since the start, and machines on it are not served")
-        });
-    let gone = served.iter().filter_map(|segment| {
-        let SegmentNow { interface, address, .. } = segment;
-        match present.iter().find(|other| same(other, segment)) {
-            None => Some(format!(
-                "the interface {interface} is gone, or has lost its address {address}"
-            )),
-            Some(now) if now.address != *address => Some(format!(
-                "the interface {interface} has the address {} now; machines are still sent to {address}",
-                now.address
-            )),
-            Some(_) => None,
-        }
-    });
-    come.chain(gone).collect()
 }
 
 /// What the firewall closes, as far as this user may see it.

@@ -29,8 +29,8 @@ pub struct Facts {
     pub closed: Vec<Door>,
     /// Segments that were ours alone until another server appeared: interface and server.
     pub interrupted: Vec<(String, Ipv4Addr)>,
-    /// Interfaces that are not as they were when the server started, in words.
-    pub changed: Vec<String>,
+    /// Networks that are to be served and are not: their interfaces are gone, or their ports are not to be had.
+    pub unserved: Vec<String>,
     /// Why no interface is served; `None` where some are.
     pub no_interface: Option<String>,
     /// Bytes free where the state is, and where that is.
@@ -87,7 +87,7 @@ pub fn examine(facts: &Facts) -> Vec<Finding> {
         findings.push(finding("no-interface", says, action));
     }
     findings.extend(facts.closed.iter().map(closed));
-    findings.extend(facts.changed.iter().map(|change| changed(change)));
+    findings.extend(facts.unserved.iter().map(|network| unserved(network)));
     findings.extend(facts.interrupted.iter().map(interrupted));
     room(facts, &mut findings);
     if !facts.trusts {
@@ -185,11 +185,14 @@ fn taken(port: &Port) -> Option<Finding> {
     })
 }
 
-fn changed(change: &str) -> Finding {
+fn unserved(network: &str) -> Finding {
     finding(
-        "interface-changed",
-        change,
-        "restart the provisioner: systemctl restart gleaner-provisioner; nodes go on",
+        "interface-unserved",
+        format!(
+            "machines on {network} are not served: its interface is gone or down, has no IPv4 address, or cannot be used"
+        ),
+        "plug it in or bring it up with its address: it is then served by itself; why it is not is told by provisioner \
+         status. If it is not to come back, leave it out of the settings and restart the provisioner",
     )
 }
 
@@ -337,10 +340,10 @@ mod tests {
             ),
             (
                 Facts {
-                    changed: vec!["the interface eth1 (192.0.2.1) has come since the start".into()],
+                    unserved: vec!["eth1".into()],
                     ..well()
                 },
-                "interface-changed",
+                "interface-unserved",
             ),
             (
                 Facts {

@@ -26,6 +26,7 @@ fn segment(company: Company, serves: bool) -> SegmentNow {
         serves,
         interrupted: false,
         relayed: false,
+        server: OURS,
     }
 }
 

@@ -17,6 +17,7 @@ fn segment(company: Company, serves: bool) -> SegmentNow {
         serves,
         interrupted: false,
         relayed: false,
+        server: Ipv4Addr::new(10, 77, 0, 1),
     }
 }
 

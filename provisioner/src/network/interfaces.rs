@@ -55,9 +55,52 @@ impl Interface {
         mask(self.prefix)
     }
 
+    /// The network's own address, which is nobody's.
+    pub fn network(&self) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.address) & u32::from(self.mask()))
+    }
+
     /// The address that reaches everybody on this network.
     pub fn broadcast(&self) -> Ipv4Addr {
         Ipv4Addr::from(u32::from(self.address) | !u32::from(self.mask()))
+    }
+}
+
+/// Which interfaces are to be served.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// These; if there are none, all that look like a network of PCs.
+    pub named: Vec<String>,
+    /// Beside those that look like one, these: they have settings of their own.
+    pub mentioned: Vec<String>,
+}
+
+impl Wanted {
+    /// Those that are there, and the names of all that the settings name.
+    pub(super) fn choose(&self) -> Result<(Vec<Interface>, impl Iterator<Item = Arc<str>>)> {
+        let all = self.named.is_empty();
+        let mut found = present()?;
+        found.retain(|name, _| {
+            self.named.contains(name)
+                || all && (self.mentioned.contains(name) || !GUESTS.iter().any(|guest| name.starts_with(guest)))
+        });
+        let named = if all { &self.mentioned } else { &self.named };
+        Ok((
+            found.into_values().collect(),
+            named.iter().map(|name| name.as_str().into()),
+        ))
+    }
+
+    /// Fails where none of them is there, with what to do.
+    pub(super) fn choose_some(&self) -> Result<()> {
+        let (found, mut named) = self.choose()?;
+        match named.next() {
+            _ if !found.is_empty() => Ok(()),
+            Some(name) => {
+                bail!("the interface {name} is not up, or has no IPv4 address; give it a fixed one, or name another")
+            }
+            None => bail!("no interface is up with an IPv4 address; give the one that the PCs are on a fixed address"),
+        }
     }
 }
 

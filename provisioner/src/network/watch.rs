@@ -4,12 +4,14 @@
 //! Pure: the caller brings packets and the time (counted from any fixed moment) and sends the probes. Two servers
 //! that give out addresses of one network give some of them twice, so beside another one we give out none.
 
+use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use pxe::Mac;
 use pxe::dhcp::Heard;
 
-use super::Company;
+use super::{Addresses, Company, is_in};
 use crate::config::DhcpMode;
 
 /// How long a segment is listened to before the first answer. dnsmasq and ISC's server ping an address for up to
@@ -21,6 +23,11 @@ const PROBE_FIRST: Duration = Duration::from_secs(1);
 const PROBE_LATER: Duration = Duration::from_mins(1);
 /// Time between probes while machines ask: a server that was plugged in shows itself with the first machine.
 const PROBE_BUSY: Duration = Duration::from_secs(10);
+/// Silence after which another server is named in place of the first one, where both answer: what people read must not
+/// change with every packet.
+const SETTLED: Duration = Duration::from_secs(90);
+/// Named servers that are remembered: whoever invents more is asked about these, and the rest has to wait.
+const NAMED: usize = 8;
 /// Silence after which another server counts as gone: home routers restart in three minutes.
 const GONE: Duration = Duration::from_mins(10);
 
@@ -61,8 +68,38 @@ pub enum News {
     Alone,
     /// Another server answers.
     Beside(Ipv4Addr),
+    /// A client says that this server answers. It is looked for; nothing else changes.
+    Named(Named),
     /// The other server calls itself a PXE server, so that UEFI does not ask us.
     ClaimsPxe(Ipv4Addr),
+}
+
+/// A server that a client named as its choice (option 54).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The server.
+    pub server: Ipv4Addr,
+    /// The client's card, by its own word.
+    pub by: Mac,
+}
+
+/// A packet of another server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spoken {
+    /// What it says.
+    pub heard: Heard,
+    /// The address that it came from.
+    pub from: Ipv4Addr,
+}
+
+/// Where another server's packets come from.
+#[derive(Clone, Copy, Debug)]
+struct Source {
+    from: Ipv4Addr,
+    /// The card there, by ARP.
+    card: Option<Mac>,
+    /// Whether ARP was asked.
+    asked: bool,
 }
 
 /// What is known of one segment.
@@ -70,8 +107,16 @@ pub enum News {
 pub struct Watch {
     mode: DhcpMode,
     /// Our addresses, on all segments: two interfaces in one switch hear each other.
-    ours: Vec<Ipv4Addr>,
+    ours: Addresses,
+    /// The segment's network: any address of it, and the bits of its part.
+    network: (Ipv4Addr, u8),
     stance: Stance,
+    /// When any other server was heard last.
+    last_heard: Duration,
+    /// Where the other server's packets come from.
+    source: Option<Source>,
+    /// The servers that clients have named and that were not heard since, and when they were named first.
+    named: VecDeque<(Named, Duration)>,
     /// The server that calls itself a PXE server with its leases.
     claims_pxe: Option<Ipv4Addr>,
     /// Whether it can be asked who else is there.
@@ -85,12 +130,16 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Begins to watch. `ours` are the server's own addresses.
-    pub fn new(mode: DhcpMode, ours: &[Ipv4Addr], now: Duration) -> Self {
+    /// Begins to watch a network. `ours` are the server's own addresses.
+    pub fn new(mode: DhcpMode, ours: Addresses, network: (Ipv4Addr, u8), now: Duration) -> Self {
         Self {
             mode,
-            ours: ours.to_vec(),
+            ours,
+            network,
             stance: Stance::Sensing { until: now + SENSE },
+            last_heard: now,
+            source: None,
+            named: VecDeque::new(),
             claims_pxe: None,
             probes: mode != DhcpMode::Off,
             last_probe: now,
@@ -100,12 +149,13 @@ impl Watch {
         }
     }
 
-    /// A network behind relays: nobody there can be asked, but relays pass on whom clients choose.
-    pub fn behind_relays(mode: DhcpMode, ours: &[Ipv4Addr]) -> Self {
+    /// A network behind relays: a question to all does not get there, but relays pass on whom clients choose, and that
+    /// server can be asked by itself.
+    pub fn behind_relays(mode: DhcpMode, ours: Addresses, network: (Ipv4Addr, u8), now: Duration) -> Self {
         Self {
             stance: Stance::Alone,
             probes: false,
-            ..Self::new(mode, ours, Duration::ZERO)
+            ..Self::new(mode, ours, network, now)
         }
     }
 
@@ -150,7 +200,7 @@ impl Watch {
 
     /// Whether this is our own address, on whichever segment.
     pub fn is_ours(&self, server: Ipv4Addr) -> bool {
-        self.ours.contains(&server)
+        self.ours.has(server)
     }
 
     /// Whether machines on the segment get what they need from us.
@@ -186,6 +236,7 @@ impl Watch {
                 )
             }
         };
+        let doing = format!("{doing}{}", self.evidence());
         match self.claims_pxe {
             Some(server) => format!(
                 "{doing}; {server} sends option 60 \"PXEClient\" with its leases, so UEFI machines ask it what to boot \
@@ -195,27 +246,105 @@ impl Watch {
         }
     }
 
-    /// A server spoke.
-    pub fn heard(&mut self, heard: &Heard, now: Duration) -> Vec<News> {
-        if !heard.leases {
+    /// Who says that there is another server.
+    fn evidence(&self) -> String {
+        let beside = matches!(self.stance, Stance::Beside { .. });
+        if let Some(Source { from, card, .. }) = self.source.filter(|_| beside) {
+            return match card {
+                Some(card) => format!(" (heard from {from} at {card})"),
+                None => format!(" (heard from {from})"),
+            };
+        }
+        let mut named: Vec<String> = self
+            .named
+            .iter()
+            .map(|(Named { server, by }, _)| format!("{by} says that it chose the DHCP server {server}"))
+            .collect();
+        named.sort_unstable();
+        if named.is_empty() || beside {
+            return String::new();
+        }
+        format!("; {}, which was not heard", named.join(", "))
+    }
+
+    /// A server spoke. Its offer shows that it is there; what else it says does so only where it is on this network, and
+    /// is a reason to look elsewhere.
+    pub fn heard(&mut self, spoken: &Spoken, now: Duration) -> Vec<News> {
+        let Spoken { heard, from } = spoken;
+        if !heard.leases || self.is_ours(heard.server) || heard.server.is_unspecified() {
             return Vec::new();
         }
-        let mut news: Vec<News> = self.server(heard.server, now).into_iter().collect();
-        if !self.is_ours(heard.server) && heard.offers {
-            let claims = heard.pxe.then_some(heard.server);
-            if claims.is_some() && claims != self.claims_pxe {
-                news.push(News::ClaimsPxe(heard.server));
-            }
-            if claims.is_some() || self.claims_pxe == Some(heard.server) {
-                self.claims_pxe = claims;
+        if !heard.offers && !is_in(heard.server, self.network) {
+            self.look(now);
+            return Vec::new();
+        }
+        self.named.retain(|(named, _)| named.server != heard.server);
+        let mut news: Vec<News> = self.server(heard.server, *from, now).into_iter().collect();
+        if heard.offers {
+            match self.claims_pxe {
+                None if heard.pxe => {
+                    self.claims_pxe = Some(heard.server);
+                    news.push(News::ClaimsPxe(heard.server));
+                }
+                Some(server) if server == heard.server && !heard.pxe => self.claims_pxe = None,
+                _ => {}
             }
         }
         news
     }
 
-    /// A client chose this server, so it has heard from it.
-    pub fn chosen(&mut self, server: Ipv4Addr, now: Duration) -> Option<News> {
-        self.server(server, now)
+    /// ARP says whose an address is; whether that tells more about the other server.
+    pub fn card_at(&mut self, address: Ipv4Addr, card: Mac) -> bool {
+        match &mut self.source {
+            Some(source) if source.from == address && source.card != Some(card) => {
+                source.card = Some(card);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The address about which ARP is to be asked, once.
+    pub fn take_wanted_card(&mut self) -> Option<Ipv4Addr> {
+        let source = self.source.as_mut().filter(|source| !source.asked)?;
+        source.asked = true;
+        is_in(source.from, self.network).then_some(source.from)
+    }
+
+    /// A client says that it chose a server. Anybody can say so of any address: it is a reason to look, and no proof.
+    pub fn chosen(&mut self, named: Named, now: Duration) -> Option<News> {
+        let Named { server, .. } = named;
+        let nobody = server.is_unspecified() || server.is_broadcast() || server.is_multicast() || server.is_loopback();
+        if nobody || self.is_ours(server) {
+            return None;
+        }
+        self.look(now);
+        if matches!(self.stance, Stance::Beside { server: other, .. } if other == server) {
+            return None;
+        }
+        let known = self.named.iter().any(|(before, _)| before.server == server);
+        if known || self.named.len() >= NAMED {
+            return None;
+        }
+        self.named.push_back((named, now));
+        Some(News::Named(named))
+    }
+
+    /// The server that is to be asked by itself now, because a question to all does not reach its clients.
+    pub fn take_question(&mut self, now: Duration) -> Option<Ipv4Addr> {
+        if self.probes || self.mode == DhcpMode::Off || now < self.next_probe {
+            return None;
+        }
+        let (named, at) = self.named.pop_front()?;
+        self.named.push_back((named, at));
+        self.last_probe = now;
+        self.next_probe = now + PROBE_FIRST;
+        Some(named.server)
+    }
+
+    /// Asks who else is there as soon as that does not make a flood of questions out of a flood of packets.
+    fn look(&mut self, now: Duration) {
+        self.next_probe = self.next_probe.min(now.max(self.last_probe + PROBE_FIRST));
     }
 
     /// A client asks: others answer it too, out of our hearing, so they are asked again soon.
@@ -237,14 +366,15 @@ impl Watch {
     pub fn tick(&mut self, now: Duration) -> (bool, Option<News>) {
         let news = match self.stance {
             Stance::Sensing { until } if now >= until => self.becomes(Stance::Alone, News::Alone),
-            Stance::Beside { heard, .. } if now >= heard + GONE => self.becomes(Stance::Alone, News::Alone),
+            Stance::Beside { .. } if now >= self.last_heard + GONE => self.becomes(Stance::Alone, News::Alone),
             _ => None,
         };
         if news == Some(News::Alone) {
-            self.claims_pxe = None;
+            (self.claims_pxe, self.source) = (None, None);
         }
+        self.named.retain(|(_, at)| now < *at + GONE);
         let probe = self.probes && now >= self.next_probe;
-        if now >= self.next_probe {
+        if probe {
             self.last_probe = now;
             let pause = if matches!(self.stance, Stance::Sensing { .. }) {
                 PROBE_FIRST
@@ -256,17 +386,26 @@ impl Watch {
         (probe, news)
     }
 
-    fn server(&mut self, server: Ipv4Addr, now: Duration) -> Option<News> {
-        if self.is_ours(server) || server.is_unspecified() {
-            return None;
-        }
-        let known = matches!(self.stance, Stance::Beside { server: other, .. } if other == server);
+    fn server(&mut self, server: Ipv4Addr, from: Ipv4Addr, now: Duration) -> Option<News> {
+        self.last_heard = now;
         let stance = Stance::Beside { server, heard: now };
-        if known {
-            self.stance = stance;
-            return None;
+        let news = match self.stance {
+            Stance::Beside { server: other, .. } if other == server => {
+                self.stance = stance;
+                None
+            }
+            // Two of them: one is as good a reason as two.
+            Stance::Beside { heard, .. } if now < heard + SETTLED => return None,
+            _ => self.becomes(stance, News::Beside(server)),
+        };
+        if self.source.is_none_or(|source| source.from != from) {
+            self.source = Some(Source {
+                from,
+                card: None,
+                asked: false,
+            });
         }
-        self.becomes(stance, News::Beside(server))
+        news
     }
 
     #[allow(clippy::unnecessary_wraps)] // what every caller returns
@@ -279,174 +418,4 @@ impl Watch {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const OURS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
-    const OTHER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 254);
-
-    fn offer(server: Ipv4Addr) -> Heard {
-        Heard {
-            server,
-            client: None,
-            xid: 1,
-            leases: true,
-            offers: true,
-            pxe: false,
-        }
-    }
-
-    /// A watch that has listened and heard nobody.
-    fn alone() -> Watch {
-        let mut watch = Watch::new(DhcpMode::Auto, &[OURS], Duration::ZERO);
-        assert_eq!(watch.tick(SENSE).1, Some(News::Alone));
-        watch
-    }
-
-    #[test]
-    fn nothing_is_leased_before_the_segment_was_listened_to() {
-        let mut watch = Watch::new(DhcpMode::Auto, &[OURS], Duration::ZERO);
-        let mut probes = 0;
-        while watch.next() < SENSE {
-            assert!(!watch.may_lease());
-            let (probe, news) = watch.tick(watch.next());
-            probes += u32::from(probe);
-            assert_eq!(news, None);
-        }
-        assert!(probes >= 3, "{probes} probes");
-        assert_eq!(watch.tick(SENSE).1, Some(News::Alone));
-        assert!(watch.may_lease());
-    }
-
-    #[test]
-    fn a_server_that_is_there_first_is_left_alone() {
-        let mut watch = Watch::new(DhcpMode::Auto, &[OURS], Duration::ZERO);
-        assert_eq!(
-            watch.heard(&offer(OTHER), Duration::from_secs(1)),
-            [News::Beside(OTHER)]
-        );
-        assert_eq!(watch.tick(SENSE).1, None);
-        assert_eq!(watch.manner(), Manner::Proxy);
-        assert!(watch.in_words().contains("10.77.0.254") && !watch.is_interrupted());
-    }
-
-    #[test]
-    fn a_server_that_appears_later_stops_leasing_at_once() {
-        for appears in [
-            Watch::heard as fn(&mut Watch, &Heard, Duration) -> Vec<News>,
-            |watch, heard, now| watch.chosen(heard.server, now).into_iter().collect(),
-        ] {
-            let mut watch = alone();
-            assert_eq!(appears(&mut watch, &offer(OTHER), SENSE), [News::Beside(OTHER)]);
-            assert_eq!(watch.manner(), Manner::Proxy);
-            assert!(watch.is_interrupted());
-            assert_eq!(appears(&mut watch, &offer(OTHER), SENSE), [], "said once");
-        }
-    }
-
-    #[test]
-    fn a_server_that_is_silent_for_long_is_gone() {
-        let mut watch = alone();
-        watch.heard(&offer(OTHER), SENSE);
-        assert_eq!(watch.tick(GONE).1, None);
-        assert_eq!(watch.tick(SENSE + GONE).1, Some(News::Alone));
-        assert!(watch.may_lease() && !watch.is_interrupted());
-    }
-
-    #[test]
-    fn who_cannot_hear_others_leases_nothing_unless_told_to() {
-        for (mode, manner) in [(DhcpMode::Auto, Manner::Proxy), (DhcpMode::Full, Manner::Lease)] {
-            let mut watch = Watch::new(mode, &[OURS], Duration::ZERO);
-            watch.deafen();
-            watch.tick(SENSE);
-            assert_eq!(watch.manner(), manner, "{}", watch.in_words());
-        }
-    }
-
-    #[test]
-    fn our_own_answers_and_proxies_are_not_other_servers() {
-        let mut watch = alone();
-        assert_eq!(watch.heard(&offer(OURS), SENSE), []);
-        assert_eq!(
-            watch.heard(
-                &Heard {
-                    leases: false,
-                    ..offer(OTHER)
-                },
-                SENSE
-            ),
-            []
-        );
-        assert!(watch.may_lease());
-    }
-
-    #[test]
-    fn probing_never_ends_and_off_never_probes() {
-        let mut watch = alone();
-        for _ in 0..100 {
-            assert!(watch.tick(watch.next()).0);
-        }
-        let mut off = Watch::new(DhcpMode::Off, &[OURS], Duration::ZERO);
-        assert!(!off.tick(Duration::ZERO).0 && !off.may_lease());
-    }
-
-    #[test]
-    fn a_pinned_mode_leases_beside_another_server_and_says_so() {
-        let mut watch = Watch::new(DhcpMode::Full, &[OURS], Duration::ZERO);
-        assert!(watch.may_lease());
-        assert_eq!(watch.heard(&offer(OTHER), SENSE), [News::Beside(OTHER)]);
-        assert!(watch.may_lease() && !watch.is_well());
-        assert!(watch.in_words().contains("twice"));
-    }
-
-    #[test]
-    fn while_machines_ask_others_are_asked_every_few_seconds() {
-        let mut watch = alone();
-        let now = watch.next();
-        assert!(watch.tick(now).0);
-        watch.asked(now + PROBE_BUSY / 2);
-        assert!(!watch.tick(now + PROBE_BUSY / 2).0, "not with every machine");
-        let later = now + PROBE_BUSY;
-        watch.asked(later);
-        assert!(watch.next() <= later && watch.tick(later).0);
-        assert_eq!(watch.next(), later + PROBE_LATER);
-    }
-
-    #[test]
-    fn a_dhcp_server_that_claims_to_be_a_pxe_server_is_told_once_with_what_to_do() {
-        let mut watch = alone();
-        let windows = Heard {
-            pxe: true,
-            ..offer(OTHER)
-        };
-        assert_eq!(
-            watch.heard(&windows, SENSE),
-            [News::Beside(OTHER), News::ClaimsPxe(OTHER)]
-        );
-        assert_eq!(watch.heard(&windows, SENSE), []);
-        assert!(
-            !watch.is_well() && watch.in_words().contains("remove option 60"),
-            "{}",
-            watch.in_words()
-        );
-        // Its other packets have no option 60 in any case.
-        let ack = Heard {
-            offers: false,
-            ..offer(OTHER)
-        };
-        assert_eq!(watch.heard(&ack, SENSE), []);
-        assert!(!watch.is_well());
-        assert_eq!(watch.heard(&offer(OTHER), SENSE), []);
-        assert!(watch.is_well(), "somebody removed it");
-    }
-
-    #[test]
-    fn behind_a_relay_clients_tell_who_else_is_there() {
-        let mut watch = Watch::behind_relays(DhcpMode::Auto, &[OURS]);
-        assert_eq!(watch.manner(), Manner::Lease);
-        assert_eq!(watch.chosen(OTHER, SENSE), Some(News::Beside(OTHER)));
-        assert_eq!(watch.manner(), Manner::Proxy);
-        assert!(!watch.tick(SENSE).0, "nobody can be asked");
-        assert_eq!(watch.tick(SENSE + GONE).1, Some(News::Alone));
-    }
-}
+mod tests;

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tokio::net::UdpSocket;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::PACE;
 use super::packet::{PACKET, Unfit, judge, question};
-use crate::network::Sightings;
+use crate::network::{Here, Sightings};
 
 /// An answer on this machine takes a millisecond.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -22,8 +23,10 @@ const TRIES: u32 = 3;
 pub struct Other {
     /// Its name, for a person.
     pub(super) program: String,
-    /// Where it should answer nodes.
-    pub(super) servers: Vec<SocketAddrV4>,
+    /// The interfaces at whose addresses it should answer nodes.
+    pub(super) here: watch::Receiver<Arc<Here>>,
+    /// And the port.
+    pub(super) port: u16,
     pub(super) sightings: Arc<dyn Sightings>,
 }
 
@@ -43,8 +46,9 @@ impl Other {
         loop {
             pace.tick().await;
             let mut trouble = None;
-            for server in &self.servers {
-                trouble = trouble.or(examine(*server).await);
+            let here: Arc<Here> = self.here.borrow().clone();
+            for interface in here.interfaces() {
+                trouble = trouble.or(examine(SocketAddrV4::new(interface.address, self.port)).await);
             }
             let (detail, ok) = tell(&self.program, trouble);
             self.sightings.service("ntp", detail, ok);

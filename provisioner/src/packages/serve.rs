@@ -57,7 +57,7 @@ pub fn run(config: &Config) -> Result<()> {
         fs::create_dir_all(folder).with_context(|| format!("making the folder {}", folder.display()))?;
     }
     if let Privileges::RootWithoutUser(user) =
-        privileges::give_up(USER, &[&config.packages.folder]).context("giving up privileges")?
+        privileges::give_up(USER, &[&config.packages.folder], &[]).context("giving up privileges")?
     {
         warn!("there is no user {user}: the cache goes on as root without capabilities; make it with systemd-sysusers");
     }

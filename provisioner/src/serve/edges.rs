@@ -20,7 +20,7 @@ use super::taken::holder;
 use super::wire::Wire;
 use crate::config::{Config, DhcpMode, Ports};
 use crate::doctor::look;
-use crate::network::{Files, Sightings, interfaces};
+use crate::network::{Addresses, Files, Links, Sightings, Wanted};
 use crate::{dhcp, dns, http, leases, ntp, tftp};
 
 /// Connections that the kernel keeps until they are accepted: a lab of a thousand machines that is switched on at
@@ -39,6 +39,7 @@ pub(super) struct Edges {
     http: TcpListener,
     api: TcpListener,
     control: UnixListener,
+    links: Links,
 }
 
 /// An edge that answers for ever.
@@ -54,12 +55,18 @@ impl Edges {
     /// Binds all, or says all that stands in the way.
     pub(super) fn bind(config: &Config, wire: &Arc<Wire>) -> Result<Self> {
         let mut problems = Vec::new();
+        let wanted = Wanted {
+            named: config.interfaces.clone(),
+            mentioned: config.segments.keys().cloned().collect(),
+        };
+        let links = Links::open(wanted, config.serves_dhcp())?;
         let files: Arc<dyn Files> = wire.clone();
         let sightings: Arc<dyn Sightings> = wire.clone();
         let ports = &config.ports;
-        let dns = bind_dns(config, wire);
+        let answered = Addresses::default();
+        let dns = bind_dns(config, &links, answered.clone(), wire);
         let dns = keep(&mut problems, "udp", ports.dns, dns).flatten();
-        let dhcp = bind_dhcp(config, names(config, dns.as_ref()), &files, &sightings);
+        let dhcp = bind_dhcp(config, &links, names(config, answered), &files, &sightings);
         let dhcp = keep(&mut problems, "udp", ports.dhcp, dhcp).flatten();
         let settings = tftp::Settings {
             port: ports.tftp,
@@ -68,7 +75,7 @@ impl Edges {
         };
         let tftp = tftp::bind(&settings, files, sightings.clone());
         let tftp = keep(&mut problems, "udp", ports.tftp, tftp);
-        let ntp = config.ntp.then(|| bind_ntp(config, sightings));
+        let ntp = config.ntp.then(|| bind_ntp(config, &links, sightings));
         let ntp = ntp.and_then(|ntp| keep(&mut problems, "udp", ports.ntp, ntp));
         let http = keep(&mut problems, "tcp", ports.http, listen(ports.http));
         let api = keep(&mut problems, "tcp", ports.api, listen(ports.api));
@@ -82,6 +89,7 @@ impl Edges {
                 http,
                 api,
                 control,
+                links,
             }),
             _ => bail!("the server cannot start:\n  {}", problems.join("\n  ")),
         }
@@ -118,7 +126,7 @@ impl Edges {
             api: tcp(self.api).context(handing)?,
             control: unix(self.control).context(handing)?,
         };
-        let mut edges: Vec<Edge> = vec![Box::pin(self.tftp.run())];
+        let mut edges: Vec<Edge> = vec![Box::pin(self.tftp.run()), Box::pin(self.links.run())];
         edges.extend(self.dhcp.map(|dhcp| Box::pin(apart("dhcp", dhcp.run())) as Edge));
         edges.extend(self.ntp.map(|ntp| Box::pin(ntp.run()) as Edge));
         edges.extend(self.dns.map(|dns| Box::pin(dns.run()) as Edge));
@@ -126,8 +134,14 @@ impl Edges {
     }
 }
 
-fn bind_dns(config: &Config, wire: &Arc<Wire>) -> Result<Option<dns::Listener>> {
+fn bind_dns(config: &Config, links: &Links, answered: Addresses, wire: &Arc<Wire>) -> Result<Option<dns::Listener>> {
     let Some(dns) = &config.dns else { return Ok(None) };
+    let (anywhere, general, sections) = (config.serves_dhcp(), config.dhcp.mode, config.segments.clone());
+    // One that is to be left alone is. Where no interface has DHCP another server does that, and names are still ours.
+    let serves = move |interface: &str| {
+        let mode = sections.get(interface).map_or(general, |section| section.mode);
+        !anywhere || mode != DhcpMode::Off
+    };
     let settings = dns::Settings {
         domain: dns.domain.clone(),
         pools: config.profiles.keys().cloned().collect(),
@@ -137,33 +151,27 @@ fn bind_dns(config: &Config, wire: &Arc<Wire>) -> Result<Option<dns::Listener>> 
             .iter()
             .map(|subnet| (subnet.network, subnet.prefix))
             .collect(),
+        serves: Arc::new(serves),
+        answered,
         port: config.ports.dns,
     };
-    // That there is none is told by DHCP, where it matters.
-    let mut interfaces = interfaces(&config.interfaces, &config.mentioned()).unwrap_or_default();
-    // One that is to be left alone is. Where no interface has DHCP another server does that, and names are still ours.
-    interfaces.retain(|interface| !config.serves_dhcp() || config.segment(&interface.name).mode != DhcpMode::Off);
-    if interfaces.is_empty() {
-        return Ok(None);
-    }
-    dns::bind(settings, interfaces, wire.clone(), wire.clone()).map(Some)
+    dns::bind(settings, links.follow(), wire.clone(), wire.clone()).map(Some)
 }
 
 /// What is announced of names, where they are answered.
-fn names(config: &Config, listener: Option<&dns::Listener>) -> Option<dhcp::Names> {
-    let (dns, listener) = config.dns.as_ref().zip(listener)?;
+fn names(config: &Config, answered: Addresses) -> Option<dhcp::Names> {
+    let dns = config.dns.as_ref()?;
     Some(dhcp::Names {
         domain: dns.domain.clone(),
-        servers: listener.addresses(),
+        servers: answered,
     })
 }
 
-fn bind_ntp(config: &Config, sightings: Arc<dyn Sightings>) -> Result<ntp::Clock> {
-    let interfaces = interfaces(&config.interfaces, &config.mentioned()).unwrap_or_default();
+fn bind_ntp(config: &Config, links: &Links, sightings: Arc<dyn Sightings>) -> Result<ntp::Clock> {
     let built = u64::try_from(look::built(now())).unwrap_or(0);
     let settings = ntp::Settings {
         port: config.ports.ntp,
-        addresses: interfaces.iter().map(|interface| interface.address).collect(),
+        here: links.follow(),
         earliest: Duration::from_millis(built),
     };
     ntp::bind(settings, sightings)
@@ -171,6 +179,7 @@ fn bind_ntp(config: &Config, sightings: Arc<dyn Sightings>) -> Result<ntp::Clock
 
 fn bind_dhcp(
     config: &Config,
+    links: &Links,
     names: Option<dhcp::Names>,
     files: &Arc<dyn Files>,
     sightings: &Arc<dyn Sightings>,
@@ -178,16 +187,9 @@ fn bind_dhcp(
     if !config.serves_dhcp() {
         return Ok(None);
     }
-    let mut segments: Vec<_> = interfaces(&config.interfaces, &config.mentioned())?
-        .into_iter()
-        .map(|interface| {
-            let dhcp = config.segment(&interface.name).clone();
-            (interface, dhcp)
-        })
-        .collect();
-    segments.retain(|(_, dhcp)| dhcp.mode != DhcpMode::Off);
     let settings = dhcp::Settings {
-        segments,
+        general: config.dhcp.clone(),
+        sections: config.segments.clone(),
         subnets: config.subnets.clone(),
         reservations: config.reservations.clone(),
         names,
@@ -197,7 +199,7 @@ fn bind_dhcp(
         http_port: config.ports.http,
         leases: config.paths.state.join(leases::FILE),
     };
-    dhcp::bind(&settings, files.clone(), sightings.clone()).map(Some)
+    dhcp::bind(settings, links, files.clone(), sightings.clone()).map(Some)
 }
 
 /// Keeps what was bound, or the reason why not, with the program that has the port.

@@ -94,6 +94,12 @@ impl Sightings for Wire {
         }
     }
 
+    fn segment_gone(&self, interface: &Arc<str>) {
+        if let Some(ends) = self.0.get() {
+            ends.app.segment_gone(interface);
+        }
+    }
+
     fn seen(&self, sighting: Sighting) {
         let Some(ends) = self.0.get() else { return };
         let mac = sighting.client.mac.to_string();

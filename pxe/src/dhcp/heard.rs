@@ -7,7 +7,7 @@ use dhcproto::v4::borrowed::Message as Borrowed;
 use dhcproto::v4::{Flags, MAGIC, Message, Opcode, OptionCode};
 use dhcproto::{Encodable as _, Encoder};
 
-use super::{HEADER, Options, Unusable, hardware_address};
+use super::{HEADER, LINK_SELECTION, Options, Unusable, hardware_address};
 use crate::Mac;
 
 /// A reply that some server sent to somebody.
@@ -64,12 +64,29 @@ pub fn probe(mac: Mac, xid: u32) -> Vec<u8> {
     let none = Ipv4Addr::UNSPECIFIED;
     let mut message = Message::new_with_id(xid, none, none, none, none, &mac.0);
     message.set_flags(Flags::default().set_broadcast()).set_secs(WAITED);
+    packet(&message, &[])
+}
+
+/// The same as a relay at `relay` passes it on to one server, for a client on the network of `link`. The answer comes
+/// to the relay, at the server port.
+pub fn relayed_probe(mac: Mac, xid: u32, relay: Ipv4Addr, link: Ipv4Addr) -> Vec<u8> {
+    let none = Ipv4Addr::UNSPECIFIED;
+    let mut message = Message::new_with_id(xid, none, none, none, relay, &mac.0);
+    message.set_hops(1).set_secs(WAITED);
+    // RFC 3527: the client's network, which is not the relay's.
+    let [a, b, c, d] = link.octets();
+    packet(&message, &[82, 6, LINK_SELECTION, 4, a, b, c, d])
+}
+
+/// A question with these options behind those of every question.
+fn packet(message: &Message, options: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(300);
     // The fixed part has nothing that could fail to encode.
     let _ = message.encode(&mut Encoder::new(&mut bytes));
     bytes.extend([u8::from(OptionCode::MessageType), 1, 1]);
     // Some servers say of option 60 only to those who ask that they have it.
     bytes.extend([u8::from(OptionCode::ParameterRequestList), 4, 1, 3, 6, 60]);
+    bytes.extend(options);
     bytes.push(u8::from(OptionCode::End));
     bytes.resize(300, 0);
     bytes

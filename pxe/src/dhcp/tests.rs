@@ -230,8 +230,8 @@ fn a_rom_that_reads_names_up_to_a_zero_byte_reads_no_further() {
     ] {
         let request = Request {
             wants,
-            machine_id,
             client_id,
+            machine_id,
             relay_agent,
             ..plain.clone()
         };

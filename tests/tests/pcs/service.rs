@@ -219,14 +219,17 @@ fn it_serves(run: &dyn Fn(&str) -> String) {
     run("systemctl is-active gleaner-provisioner");
     let said = run("provisioner status && provisioner node list");
     assert!(!said.is_empty());
-    // Not root, and both capabilities given up once everything is bound.
+    // Not root, and no capability but CAP_NET_BIND_SERVICE and CAP_NET_RAW, of which programs that it starts have none.
     let process = run("cat /proc/$(systemctl show -P MainPID gleaner-provisioner)/status");
     let field = |name: &str| {
         let line = process.lines().find(|line| line.starts_with(name)).unwrap_or_default();
         line.split_whitespace().skip(1).map(str::to_owned).collect::<Vec<_>>()
     };
     assert!(!field("Uid:").contains(&"0".to_owned()), "{process}");
-    assert_eq!(field("CapEff:"), ["0000000000000000"], "{process}");
+    assert_eq!(field("CapEff:"), ["0000000000002400"], "{process}");
+    assert_eq!(field("CapPrm:"), ["0000000000002400"], "{process}");
+    assert_eq!(field("CapInh:"), ["0000000000000000"], "{process}");
+    assert_eq!(field("CapAmb:"), ["0000000000000000"], "{process}");
     assert_eq!(field("NoNewPrivs:"), ["1"], "{process}");
     // So does the package cache, beside it and as somebody else.
     run("systemctl is-active gleaner-packages && provisioner packages status | grep -F 'ok: port 3142'");

@@ -13,6 +13,7 @@ fn on_a_segment(lab: &Lab, company: crate::network::Company) {
         serves: true,
         interrupted: false,
         relayed: false,
+        server: Ipv4Addr::new(192, 0, 2, 1),
     });
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use pxe::Mac;
 
 use super::{time, written};
@@ -98,6 +98,7 @@ fn subnet(written: &written::Subnet, general: &Dhcp) -> Result<Subnet> {
         network,
         prefix,
         interface: written.interface.clone(),
+        relays: written.relays.clone(),
         dhcp: dhcp("this subnet", &differs, Some(&own))?,
     };
     let inside = |address: &Ipv4Addr| subnet.contains(*address);
@@ -110,6 +111,12 @@ fn subnet(written: &written::Subnet, general: &Dhcp) -> Result<Subnet> {
         subnet.dhcp.gateway.iter().all(inside),
         "gateway: must be on the network itself"
     );
+    let nobody = |relay: &&Ipv4Addr| {
+        relay.is_unspecified() || relay.is_broadcast() || relay.is_multicast() || relay.is_loopback()
+    };
+    if let Some(relay) = subnet.relays.iter().find(nobody) {
+        bail!("relays: {relay} is no address that a relay can have");
+    }
     Ok(subnet)
 }
 

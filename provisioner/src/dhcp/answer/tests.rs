@@ -66,11 +66,13 @@ fn segment() -> Segment {
         domain: String::new(),
         ntp: vec![],
     };
-    let mut watch = Watch::new(DhcpMode::Auto, &[SERVER], Duration::ZERO);
+    let mut watch = Watch::new(DhcpMode::Auto, [SERVER].into(), (SERVER, 24), Duration::ZERO);
     watch.tick(LATER);
     Segment {
         interface,
         network,
+        names: None,
+        relays: Vec::new(),
         server: bootfile::Server {
             address: SERVER,
             http_port: 8080,
@@ -89,6 +91,24 @@ fn segment() -> Segment {
         troubles: Vec::new(),
         noticed: BTreeMap::new(),
     }
+}
+
+/// What another server says, from its own address.
+fn spoken(heard: Heard) -> Spoken {
+    let from = heard.server;
+    Spoken { heard, from }
+}
+
+/// Another server's offer.
+fn offer_of(server: Ipv4Addr) -> Spoken {
+    spoken(Heard {
+        server,
+        client: None,
+        xid: 1,
+        leases: true,
+        offers: true,
+        pxe: false,
+    })
 }
 
 fn mac(n: u32) -> Mac {
@@ -287,8 +307,14 @@ fn release_and_decline_are_not_answered_and_are_written_down() {
 fn another_server_ends_leasing_at_once() {
     let (mut segment, core) = (segment(), Core::default());
     let address = lease(&mut segment, &core, mac(1), 0).unwrap();
-    let chosen = [(50, &[10, 77, 0, 9][..]), (54, &OTHER.octets())];
-    assert_eq!(ask(&mut segment, &core, &packet(3, mac(2), NOBODY, &chosen), 1), None);
+    let news = segment.watch.heard(&offer_of(OTHER), LATER);
+    let lines = Lines::default();
+    let around = Around {
+        files: &All,
+        sightings: &core,
+        lines: &lines,
+    };
+    tell(&mut segment, &around, news, 1);
     assert_eq!(*core.noticed.lock().unwrap(), ["dhcp-beside"]);
     assert!(segment.in_words().contains("10.77.0.254"), "{}", segment.in_words());
     assert_eq!(ask(&mut segment, &core, &packet(1, mac(3), NOBODY, &[]), 2), None);
@@ -333,11 +359,35 @@ fn a_hundred_thousand_cards_do_not_shut_out_known_machines_nor_fill_the_log() {
 }
 
 #[test]
+fn a_request_that_names_another_server_stops_nothing_however_often_it_comes() {
+    let (mut segment, core) = (segment(), Core::default());
+    let mut probes = 0;
+    for n in 0..1000 {
+        let other = [10, 77, 0, u8::try_from(2 + n % 250).unwrap()];
+        let chosen = [(50, &[10, 77, 0, 9][..]), (54, &other)];
+        assert_eq!(ask(&mut segment, &core, &packet(3, mac(n), NOBODY, &chosen), 1), None);
+        probes += u32::from(segment.watch.tick(LATER + Duration::from_secs(1)).0);
+        assert!(lease(&mut segment, &core, mac(1_000_000), 1).is_some(), "{other:?}");
+    }
+    assert!(
+        (1..=2).contains(&probes),
+        "it is looked for, and not a thousand times: {probes}"
+    );
+    // Who said so is told, once a minute.
+    assert_eq!(*core.noticed.lock().unwrap(), ["dhcp-named"]);
+    assert!(
+        segment.in_words().contains("says that it chose the DHCP server"),
+        "{}",
+        segment.in_words()
+    );
+}
+
+#[test]
 fn what_we_send_is_recognised_as_ours() {
     let (mut segment, core) = (segment(), Core::default());
     let offer = ask(&mut segment, &core, &packet(1, mac(1), NOBODY, &[]), 0).unwrap();
     let heard = Heard::parse(&offer.bytes).unwrap();
-    assert_eq!(segment.watch.heard(&heard, LATER), []);
+    assert_eq!(segment.watch.heard(&spoken(heard), LATER), []);
 }
 
 mod beside;

@@ -46,6 +46,8 @@ fn answerer(hosts: &Arc<Ten>) -> Answerer {
         pools: vec!["compute".into(), "storage".into()],
         forward: vec![],
         behind_relays: vec![([198, 51, 100, 0].into(), 24)],
+        serves: Arc::new(|_| true),
+        answered: [SERVER].into(),
         port: 53,
     };
     let network = Interface {
@@ -55,7 +57,9 @@ fn answerer(hosts: &Arc<Ten>) -> Answerer {
         prefix: 24,
         mac: None,
     };
-    Answerer::new(settings, vec![network], Arc::clone(hosts) as Arc<dyn Hosts>)
+    let answerer = Answerer::new(settings, Arc::clone(hosts) as Arc<dyn Hosts>);
+    answerer.is_on(vec![network]);
+    answerer
 }
 
 fn question(name: &str, kind: RecordType) -> Message {

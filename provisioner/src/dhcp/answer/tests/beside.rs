@@ -18,15 +18,7 @@ const TAKEN: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 101);
 /// A segment on which another server was heard.
 fn beside() -> (Segment, Core) {
     let (mut segment, core) = (segment(), Core::default());
-    let offer = Heard {
-        server: OTHER,
-        client: None,
-        xid: 1,
-        leases: true,
-        offers: true,
-        pxe: false,
-    };
-    segment.watch.heard(&offer, LATER);
+    segment.watch.heard(&offer_of(OTHER), LATER);
     (segment, core)
 }
 
@@ -142,7 +134,7 @@ fn systems_are_left_alone_whatever_they_ask() {
 fn a_client_that_wants_an_address_of_ours_is_neither_given_nor_refused_one() {
     let (mut segment, core) = (segment(), Core::default());
     let offered = yiaddr(&ask(&mut segment, &core, &packet(1, mac(1), NOBODY, &[UEFI]), 0).unwrap());
-    segment.watch.chosen(OTHER, LATER);
+    segment.watch.heard(&offer_of(OTHER), LATER);
     let wish = [UEFI, (50, &offered.octets()[..]), (54, &SERVER.octets())];
     assert_eq!(ask(&mut segment, &core, &packet(3, mac(1), NOBODY, &wish), 1), None);
     let inform = packet(8, mac(1), TAKEN, &[UEFI]);
@@ -153,7 +145,7 @@ fn a_client_that_wants_an_address_of_ours_is_neither_given_nor_refused_one() {
 fn what_was_leased_while_we_were_alone_can_be_given_back() {
     let (mut segment, core) = (segment(), Core::default());
     let address = lease(&mut segment, &core, mac(1), 0).unwrap();
-    segment.watch.chosen(OTHER, LATER);
+    segment.watch.heard(&offer_of(OTHER), LATER);
     assert_eq!(ask(&mut segment, &core, &packet(7, mac(1), address, &[]), 1), None);
     assert_eq!(segment.promises.last(), Some(&Record::Freed(address)));
 }
@@ -179,7 +171,7 @@ fn our_own_offers_of_an_address_from_before_are_no_other_server() {
     let (mut segment, core) = beside();
     let offer = ask(&mut segment, &core, &packet(1, mac(1), NOBODY, &[BIOS]), 0).unwrap();
     let heard = Heard::parse(&offer.bytes).unwrap();
-    assert_eq!(segment.watch.heard(&heard, LATER), []);
+    assert_eq!(segment.watch.heard(&spoken(heard), LATER), []);
     let nak = pxe::dhcp::Reply {
         kind: ReplyKind::Nak,
         address: NOBODY,
@@ -193,7 +185,7 @@ fn our_own_offers_of_an_address_from_before_are_no_other_server() {
     assert_eq!(
         segment
             .watch
-            .heard(&Heard::parse(&nak.encode(&request)).unwrap(), LATER),
+            .heard(&spoken(Heard::parse(&nak.encode(&request)).unwrap()), LATER),
         []
     );
 }

@@ -96,7 +96,7 @@ fn when_another_server_appears_an_offer_that_waits_is_dropped() {
     let [asked] = segment.checks.take_questions()[..] else {
         panic!("nobody is asked")
     };
-    segment.watch.chosen(OTHER, LATER);
+    segment.watch.heard(&offer_of(OTHER), LATER);
     assert_eq!(claims(&mut segment, &core, asked, mac(99)), None);
     assert_eq!(segment.checks.take_questions(), [] as [Ipv4Addr; 0]);
 }
@@ -104,7 +104,7 @@ fn when_another_server_appears_an_offer_that_waits_is_dropped() {
 #[test]
 fn beside_another_server_nobody_is_refused_what_that_one_may_have_given() {
     let (mut segment, core) = (segment(), Core::default());
-    segment.watch = Watch::new(DhcpMode::Full, &[SERVER], Duration::ZERO);
+    segment.watch = Watch::new(DhcpMode::Full, [SERVER].into(), (SERVER, 24), Duration::ZERO);
     let foreign = Ipv4Addr::new(10, 77, 0, 30);
     let reboots = packet(3, mac(1), NOBODY, &[(50, &foreign.octets())]);
     let rebinds = packet(3, mac(1), foreign, &[]);
@@ -115,7 +115,7 @@ fn beside_another_server_nobody_is_refused_what_that_one_may_have_given() {
             "not known yet who else is there"
         );
     }
-    segment.watch.chosen(OTHER, LATER);
+    segment.watch.heard(&offer_of(OTHER), LATER);
     for packet in [&reboots, &rebinds] {
         assert_eq!(ask(&mut segment, &core, packet, 0), None);
     }

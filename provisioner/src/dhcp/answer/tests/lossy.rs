@@ -201,7 +201,9 @@ impl World {
                 Event::Answer(number, answer) => self.hears(number, &answer, now),
                 Event::Again(number, said) => self.again(number, said, now),
                 Event::Rival => {
-                    self.segment.watch.chosen(OTHER, LATER + Duration::from_millis(now));
+                    self.segment
+                        .watch
+                        .heard(&offer_of(OTHER), LATER + Duration::from_millis(now));
                     self.rival = true;
                 }
             }

@@ -21,7 +21,7 @@ fn with_relay() -> (Segment, Core) {
     behind.network.broadcast = behind.interface.broadcast();
     behind.pool = (Ipv4Addr::new(198, 51, 100, 100), Ipv4Addr::new(198, 51, 100, 199));
     behind.table = Table::new(behind.pool.0, behind.pool.1, &[]);
-    behind.watch = Watch::behind_relays(DhcpMode::Auto, &[SERVER]);
+    behind.watch = Watch::behind_relays(DhcpMode::Auto, [SERVER].into(), (RELAY, 24), Duration::ZERO);
     own.relayed.push(behind);
     (own, Core::default())
 }
@@ -138,7 +138,25 @@ fn a_relay_may_name_another_network_than_the_one_it_stands_on() {
     assert_eq!(
         option(&offer, 3),
         None,
-        "that relay is on another network than its client"
+        "a network's own address is no router, and that relay is on another network than its client"
+    );
+    // RFC 3527: the relay's address on its client's network.
+    let link = [&[5, 4][..], &RELAY.octets()].concat();
+    let discover = relayed(packet(1, mac(1), NOBODY, &[]), here, &link);
+    let offer = ask(&mut segment, &core, &discover, 0).unwrap();
+    assert!(segment.relayed[0].serves(yiaddr(&offer)));
+    assert_eq!(
+        option(&offer, 3),
+        Some(RELAY.octets().to_vec()),
+        "it is the client's router"
+    );
+    let gateway = Ipv4Addr::new(198, 51, 100, 7);
+    segment.relayed[0].network.gateway = Some(gateway);
+    let offer = ask(&mut segment, &core, &discover, 0).unwrap();
+    assert_eq!(
+        option(&offer, 3),
+        Some(gateway.octets().to_vec()),
+        "unless the site says another"
     );
     let nowhere = [&[5, 4][..], &[203, 0, 113, 0]].concat();
     let discover = relayed(packet(1, mac(1), NOBODY, &[]), here, &nowhere);
@@ -146,19 +164,44 @@ fn a_relay_may_name_another_network_than_the_one_it_stands_on() {
 }
 
 #[test]
-fn another_server_behind_a_relay_ends_leasing_there_and_only_there() {
+fn another_server_behind_a_relay_is_asked_and_its_answer_ends_leasing_there_and_only_there() {
     let (mut segment, core) = with_relay();
-    let chosen = [(50, &[198, 51, 100, 9][..]), (54, &[198, 51, 100, 254])];
-    assert_eq!(
-        ask(
-            &mut segment,
-            &core,
-            &relayed(packet(3, mac(1), NOBODY, &chosen), RELAY, &[]),
-            0
-        ),
-        None
-    );
-    assert_eq!(*core.noticed.lock().unwrap(), ["dhcp-beside"]);
+    let other = Ipv4Addr::new(198, 51, 100, 254);
+    let chosen = [(50, &[198, 51, 100, 9][..]), (54, &other.octets())];
+    let request = relayed(packet(3, mac(1), NOBODY, &chosen), RELAY, &[]);
+    assert_eq!(ask(&mut segment, &core, &request, 0), None);
+    assert_eq!(*core.noticed.lock().unwrap(), ["dhcp-named"]);
+    let discover = relayed(packet(1, mac(2), NOBODY, &[]), RELAY, &AGENT);
+    let offer = ask(&mut segment, &core, &discover, 0).unwrap();
+    assert_eq!(offer.kind, "offer", "a client's word is no proof");
+
+    // The server is asked as a relay asks, for that network, and would answer us.
+    let [(question, to)] = &segment.take_questions(LATER)[..] else {
+        panic!("it is not asked")
+    };
+    let question = Request::parse(question).unwrap();
+    assert_eq!((*to, question.giaddr), (other, SERVER));
+    assert!(segment.relayed[0].serves(question.link_selection().unwrap()));
+    assert_eq!(segment.take_questions(LATER), [], "not with every packet");
+    let answer = |client| {
+        let mut spoken = offer_of(other);
+        spoken.heard.client = Some(client);
+        spoken
+    };
+    let lines = Lines::default();
+    let around = Around {
+        files: &All,
+        sightings: &core,
+        lines: &lines,
+    };
+    let now = Now {
+        unix: 0,
+        running: LATER,
+    };
+    assert!(!replied(&mut segment, &around, &answer(mac(99)), now));
+    assert!(segment.relayed[0].watch.may_lease(), "we did not ask for that card");
+    assert!(replied(&mut segment, &around, &answer(question.client.mac), now));
+    assert_eq!(*core.noticed.lock().unwrap(), ["dhcp-named", "dhcp-beside"]);
     let class = (60, &b"PXEClient:Arch:00000:UNDI:002001"[..]);
     let discover = relayed(packet(1, mac(2), NOBODY, &[class]), RELAY, &AGENT);
     let offer = ask(&mut segment, &core, &discover, 0).unwrap();
@@ -169,6 +212,53 @@ fn another_server_behind_a_relay_ends_leasing_there_and_only_there() {
     assert_eq!(options(&offer).last(), Some(&(82, AGENT.to_vec())));
     let offer = ask(&mut segment, &core, &packet(1, mac(3), NOBODY, &[]), 0).unwrap();
     assert_eq!(offer.kind, "offer", "on the segment itself nothing has changed");
+}
+
+#[test]
+fn a_relay_that_speaks_from_an_address_of_its_own_is_answered_where_the_settings_name_it() {
+    let loopback = Ipv4Addr::new(10, 255, 0, 1);
+    let link = [&[5, 4][..], &RELAY.octets()].concat();
+    let (mut segment, core) = with_relay();
+    let discover = relayed(packet(1, mac(1), NOBODY, &[]), loopback, &link);
+    assert_eq!(
+        ask(&mut segment, &core, &discover, 0),
+        None,
+        "anybody could write that address"
+    );
+    assert_eq!(*core.noticed.lock().unwrap(), ["relay-unknown"]);
+
+    segment.relayed[0].relays = vec![loopback];
+    let offer = ask(&mut segment, &core, &discover, 0).unwrap();
+    assert!(segment.relayed[0].serves(yiaddr(&offer)));
+    assert_eq!(offer.destination, Destination::Relay(loopback));
+    assert_eq!(option(&offer, 3), Some(RELAY.octets().to_vec()));
+    // One network only: the relay need not say which.
+    let discover = relayed(packet(1, mac(2), NOBODY, &[]), loopback, &AGENT);
+    let offer = ask(&mut segment, &core, &discover, 0).unwrap();
+    assert!(segment.relayed[0].serves(yiaddr(&offer)));
+    assert_eq!(option(&offer, 3), None, "a loopback is no router");
+    // Another network that nobody configured is none of ours, whoever names it.
+    let nowhere = [&[5, 4][..], &[203, 0, 113, 1]].concat();
+    let discover = relayed(packet(1, mac(3), NOBODY, &[]), loopback, &nowhere);
+    assert_eq!(ask(&mut segment, &core, &discover, 0), None);
+
+    // Where it speaks for two, it has to say for which.
+    let (mut other, _) = with_relay();
+    let mut other = other.relayed.remove(0);
+    other.interface.address = Ipv4Addr::new(203, 0, 113, 0);
+    other.relays = vec![loopback];
+    segment.relayed.push(other);
+    let discover = relayed(packet(1, mac(4), NOBODY, &[]), loopback, &AGENT);
+    assert_eq!(ask(&mut segment, &core, &discover, 0), None);
+    let discover = relayed(packet(1, mac(4), NOBODY, &[]), loopback, &link);
+    assert!(ask(&mut segment, &core, &discover, 0).is_some());
+}
+
+#[test]
+fn a_network_behind_a_relay_is_told_with_the_address_of_the_server() {
+    let (segment, _) = with_relay();
+    let words = segment.relayed[0].in_words();
+    assert!(words.starts_with("198.51.100.0/24 behind br0 10.77.0.1,"), "{words}");
 }
 
 #[test]
