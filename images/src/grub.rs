@@ -12,16 +12,25 @@ use crate::tool::Tools;
 /// Bytes of a disk sector, in BIOS's eyes.
 pub const SECTOR: usize = 512;
 
-/// Modules of the GRUB that starts the local disk: only what its script needs.
-const LOCAL_MODULES: [&str; 15] = [
+/// Modules of the GRUB that starts the local disk: what its script needs, and the file systems, LVM and RAID of every
+/// system that is installed.
+const LOCAL_MODULES: [&str; 23] = [
     "memdisk",
     "tar",
     "part_gpt",
     "part_msdos",
     "fat",
     "ext2",
+    "xfs",
+    "btrfs",
+    "lvm",
+    "mdraid09",
+    "mdraid1x",
     "regexp",
     "chain",
+    "boot",
+    "minicmd",
+    "smbios",
     "normal",
     "configfile",
     "echo",
@@ -31,20 +40,46 @@ const LOCAL_MODULES: [&str; 15] = [
     "reboot",
 ];
 
-/// Makes `local-grub.efi`, by which UEFI firmware that was told to boot its own disk over the network gets there.
+/// A GRUB that starts the system on the machine's own disk.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalGrub {
+    /// Its file.
+    pub file: &'static str,
+    format: &'static str,
+    /// Modules that its platform takes besides [`LOCAL_MODULES`].
+    modules: &'static [&'static str],
+}
+
+/// For iPXE under UEFI and under BIOS. That one starts through iPXE's PXE interface and tells the server by TFTP; UEFI's
+/// goes back to iPXE.
+pub const LOCAL_GRUBS: [LocalGrub; 2] = [
+    LocalGrub {
+        file: "local-grub.efi",
+        format: "x86_64-efi",
+        modules: &[],
+    },
+    LocalGrub {
+        file: "local-grub.pxe",
+        format: "i386-pc-pxe",
+        modules: &["biosdisk", "pxe", "tftp"],
+    },
+];
+
+/// Makes a GRUB by which a machine that was told to boot its own disk over the network gets there.
 ///
 /// The script is a file in a memory disk: what is put straight into a core image (`-c`) is read by GRUB's rescue
 /// parser, which knows no comment, no `if` and no `for`, and leaves a machine at its prompt.
-pub fn local_efi(tools: &Tools, scratch: &Path, out: &Path) -> Result<()> {
+pub fn local(tools: &Tools, scratch: &Path, grub: &LocalGrub, out: &Path) -> Result<()> {
     let disk = scratch.join("local-grub.tar");
     fs::write(&disk, memory_disk(include_bytes!("../recipes/local.cfg"))?).context("writing GRUB's memory disk")?;
+    let modules = [&LOCAL_MODULES, grub.modules].concat();
     mkimage(
         tools,
-        "x86_64-efi",
+        grub.format,
         &[("-m", &disk)],
         "(memdisk)/boot/grub",
         out,
-        &LOCAL_MODULES,
+        &modules,
     )
 }
 
@@ -69,7 +104,13 @@ pub fn mkimage(
     out: &Path,
     modules: &[&str],
 ) -> Result<()> {
-    let folder = tools.tree().join("usr/lib/grub").join(format);
+    // BIOS has one set of modules, whatever loads the image.
+    let platform = if format.starts_with("i386-pc") {
+        "i386-pc"
+    } else {
+        format
+    };
+    let folder = tools.tree().join("usr/lib/grub").join(platform);
     let mut tool = tools
         .tool("usr/bin/grub-mkimage")
         .args(["-O", format, "-d"])

@@ -32,6 +32,7 @@ mod callers;
 mod doctor;
 mod enrol;
 mod health;
+mod home;
 mod install;
 mod machine;
 mod media;

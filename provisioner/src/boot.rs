@@ -19,6 +19,8 @@ pub enum Boot {
     LocalDisk,
     /// A menu: its own disk after a while, or the RAM environment if somebody wants that.
     Ask,
+    /// Nothing: its loader has looked for its own system on all its disks in vain, and its screen says so.
+    NotFound,
     /// Nothing: its processor cannot run a node, and its screen says so.
     TooOld,
     /// Nothing yet: it is not known whether the machine is the one that it says that it is.
@@ -48,6 +50,10 @@ pub(crate) const WHY_LINES: usize = 8;
 pub const TOO_OLD: &str = "its processor is a 32-bit one, and a node needs 64 bits (most PCs since 2005 have them): \
     it cannot become a node. Take its cable out, or start it from its own disk.";
 
+/// What the screen of a node says whose own system is on none of its disks.
+pub const NOT_FOUND: &str = "its own system was found on none of its disks, and no other system is started. Look at its \
+    disk and its cables; if the disk is gone or was written to by somebody else, install it again: provisioner node rebuild";
+
 /// What the screen says where the site's own words cannot stand in a script.
 pub(crate) fn unfit(unfit: &Unfit) -> String {
     format!("the boot script could not be made ({unfit}); look at the server's ram_kernel_args")
@@ -61,6 +67,7 @@ impl Boot {
             Self::Install => "install",
             Self::LocalDisk => "local-disk",
             Self::Ask => "ask",
+            Self::NotFound => "not-found",
             Self::TooOld => "too-old",
             Self::AskAgain { .. } => "ask-again",
             Self::Stop { .. } => "stop",

@@ -51,8 +51,9 @@ struct Said {
 type Symptom = fn(&Case<'_>, &Attempt) -> Option<Said>;
 
 /// The table.
-const SYMPTOMS: [(&str, Symptom); 22] = [
+const SYMPTOMS: [(&str, Symptom); 23] = [
     ("shared-mac", asking::shared_mac),
+    ("not-found", starting::not_found),
     ("disk-loop", starting::disk_loop),
     ("no-vendor-class", asking::no_vendor_class),
     ("http-without-class", asking::http_without_class),

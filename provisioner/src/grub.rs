@@ -11,7 +11,7 @@ use pxe::grub::{Ask, Asked, Discover, Install, LocalDisk, Stop};
 use pxe::ipxe::{Text, Unfit, Way, Word};
 
 use crate::app::{App, Choice, Start, Who};
-use crate::boot::{self, ASK_AGAIN, Boot, SOON, TO_DISK, TOO_OLD, WHY_LINES};
+use crate::boot::{self, ASK_AGAIN, Boot, NOT_FOUND, SOON, TO_DISK, TOO_OLD, WHY_LINES};
 
 /// The script of who asks, from one address at another, which is ours. Takes note of the question, and waits for the
 /// disk where it lets a machine in.
@@ -23,6 +23,7 @@ pub fn script(app: &App, asked: &Asked<'_>, (from, at): (Ipv4Addr, Ipv4Addr), no
         uuid,
         from,
         choice,
+        not_found: asked.not_found,
         ..Who::default()
     };
     let boot = app.boot(&who, now);
@@ -52,9 +53,11 @@ impl Place {
     fn render(&self, app: &App, boot: &Boot, who: &Who<'_>, now: i64) -> Result<(&'static str, String), Unfit> {
         let script = match boot {
             Boot::LocalDisk => {
-                let (_, ways) = app.ways(self.mac);
+                let home = app.home(who);
+                let (_, ways) = app.ways(self.mac, &home);
                 let script = LocalDisk {
                     machine: self.machine.clone(),
+                    home,
                     exit: ways.first() == Some(&Way::Exit),
                 };
                 script.render()
@@ -62,6 +65,7 @@ impl Place {
             Boot::AskAgain { why } => self.wait(why, SOON),
             Boot::Stop { why } => self.stop(why),
             Boot::TooOld => self.stop(TOO_OLD),
+            Boot::NotFound => self.stop(NOT_FOUND),
             Boot::Ask => {
                 let script = Ask {
                     server: self.at,

@@ -5,7 +5,7 @@
 use kickstart::site::{NodeInit, Program};
 use kickstart::spec::File;
 use kickstart::words::{Contents, FilePath, Sha256, Unfit, UnitName, Url};
-use provisioner_api::NodeConfig;
+use provisioner_api::{NodeConfig, mark_file};
 
 use crate::images::StoredProgram;
 
@@ -50,6 +50,8 @@ pub struct NodeToBe<'a> {
     pub pin: &'a str,
     /// The secret by which it joins.
     pub join: &'a str,
+    /// The mark of its installation.
+    pub mark: Option<&'a str>,
 }
 
 /// All of it; the programs come from the server's plain HTTP at `base`, a URL without a slash at its end.
@@ -76,10 +78,13 @@ fn parts(node: &NodeToBe<'_>, programs: &[StoredProgram; 2], base: &str) -> Resu
         file(NodeConfig::FILE, &format!("{config}\n"), false),
         file(NodeConfig::JOIN_FILE, &format!("{}\n", node.join), true),
     ];
+    let mark = node
+        .mark
+        .map(|mark| file(&format!("/{}", mark_file(mark)), &format!("{}\n", node.name), false));
     let given = FILES.iter().map(|(path, text)| file(path, text, false));
     Ok(NodeInit {
         programs: programs.iter().zip(PLACES).map(program).collect::<Result<_, _>>()?,
-        files: own.into_iter().chain(given).collect::<Result<_, _>>()?,
+        files: own.into_iter().chain(mark).chain(given).collect::<Result<_, _>>()?,
         units: UNITS.into_iter().map(UnitName::new).collect::<Result<_, _>>()?,
     })
 }
@@ -110,6 +115,7 @@ mod tests {
             controller: "192.0.2.1:8443",
             pin: "ab",
             join: "5ec4e7",
+            mark: Some("0a1b2c"),
         };
         let programs = [program("node-init"), program("node-init-libvirt")];
         let given = node_init(&node, &programs, "http://192.0.2.1:8080").unwrap();
@@ -124,6 +130,7 @@ mod tests {
             ("node-001", "192.0.2.1:8443")
         );
         assert!(find(NodeConfig::JOIN_FILE).private);
+        assert_eq!(find("/boot/gleaner/0a1b2c").contents.as_str(), "node-001\n");
         let public = given.files.iter().filter(|file| !file.private);
         assert!(
             public

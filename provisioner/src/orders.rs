@@ -28,6 +28,8 @@ pub struct Site<'a> {
     pub names: Option<Names>,
     /// What the node serves as, while the configuration has it.
     pub role: Option<NodeRole>,
+    /// The mark of the installation under way.
+    pub mark: Option<&'a str>,
     /// Seconds between heartbeats.
     pub heartbeat: u32,
     /// What keeps a machine that waits for approval from being approved by a rule; empty if nothing is known.
@@ -193,6 +195,7 @@ fn install(name: &str, plan: &Plan, image: &Image, site: &Site<'_>) -> Order {
         kernel_args: profile.kernel_args.clone(),
         timezone: profile.timezone.clone(),
         seed: image.seed.clone(),
+        mark: site.mark.map(str::to_owned),
     }))
 }
 

@@ -42,6 +42,8 @@ pub struct Seen {
     pub leaving: bool,
     /// Whether its silence was written down as an event.
     pub lost: bool,
+    /// When it was written down last that its system was on none of its disks; 0 before the first time.
+    pub not_found: i64,
 }
 
 impl Presence {

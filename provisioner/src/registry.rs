@@ -206,6 +206,7 @@ impl Registry {
             M::up(include_str!("registry/clock.sql")),
             M::up(include_str!("registry/ram_start.sql")),
             M::up(include_str!("registry/history.sql")),
+            M::up(include_str!("registry/marks.sql")),
         ]);
         migrations.to_latest(&mut db).map_err(RegistryError::Migration)?;
         let mut index = Index::default();

@@ -8,8 +8,11 @@ use std::net::Ipv4Addr;
 
 use crate::client::{Client, Firmware, Speaker};
 
-/// GRUB that chains the local disk's `/EFI/BOOT/BOOTX64.EFI`, for iPXE under UEFI.
+/// GRUB that starts the system on the machine's own disk, for iPXE under UEFI. Which one, [`crate::home::Home::line`]
+/// says.
 pub const LOCAL_GRUB: &str = "local-grub.efi";
+/// The same for iPXE under BIOS.
+pub const LOCAL_GRUB_BIOS: &str = "local-grub.pxe";
 /// What Debian's shim loads next, from where it came from itself: Debian's GRUB for the network.
 pub const SIGNED_GRUB: &str = "grubx64.efi";
 /// iPXE under UEFI asks for this script beside its own file before it asks DHCP for one.

@@ -11,6 +11,7 @@ use askama::Template;
 
 use crate::Mac;
 use crate::argument::Argument;
+use crate::home::Home;
 use crate::ipxe::{Text, Word};
 
 /// The script that GRUB asks for first.
@@ -32,6 +33,8 @@ pub struct Asked<'a> {
     pub secure_boot: bool,
     /// What was chosen in the menu of an unknown machine, one word.
     pub choice: Option<&'a str>,
+    /// Whether its loader has looked for its own system on all disks in vain.
+    pub not_found: bool,
 }
 
 /// What every machine's GRUB reads first: it asks for the machine's own script until there is one.
@@ -79,6 +82,8 @@ pub struct Install {
 pub struct LocalDisk {
     /// What the server calls this machine, for the screen.
     pub machine: Text,
+    /// Which system is to start.
+    pub home: Home,
     /// Whether to go back to the firmware at once, instead of starting the disk's own loader.
     pub exit: bool,
 }
@@ -122,6 +127,7 @@ impl<'a> Asked<'a> {
                 "uuid" => asked.uuid = Some(value).filter(|uuid| uuid.len() == UUID),
                 "secure" => asked.secure_boot = value == "y",
                 "choice" => asked.choice = Some(value),
+                "found" => asked.not_found = value == "no",
                 _ => {}
             }
         }
@@ -149,6 +155,11 @@ impl Install {
 }
 
 impl LocalDisk {
+    /// Whether it is to be a system of ours, and no other.
+    fn own(&self) -> bool {
+        self.home != Home::Any
+    }
+
     /// The script.
     pub fn render(&self) -> String {
         render(self)
@@ -182,6 +193,7 @@ fn render(template: &impl Template) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::home::Mark;
     use expect_test::expect_file;
     use proptest::prelude::*;
 
@@ -230,14 +242,25 @@ mod tests {
         expect_file!["testdata/install.grub"].assert_eq(&script.render());
     }
 
+    fn local_disk(home: Home, exit: bool) -> String {
+        let machine = Text::new("node-01");
+        LocalDisk { machine, home, exit }.render()
+    }
+
     #[test]
-    fn local_disk_starts_the_disks_own_loader_or_leaves_it_to_the_firmware() {
-        let script = |exit| LocalDisk {
-            machine: Text::new("node-01"),
-            exit,
-        };
-        expect_file!["testdata/local-disk.grub"].assert_eq(&script(false).render());
-        assert!(!script(true).render().contains("chainloader"));
+    fn a_node_starts_the_disk_with_its_mark_and_tells_where_there_is_none() {
+        let own = Home::Own(vec![Mark::Named("0123456789abcdef".into()), Mark::Unmarked]);
+        let script = local_disk(own.clone(), false);
+        expect_file!["testdata/local-disk.grub"].assert_eq(&script);
+        assert!(script.contains("found=no"));
+        assert!(!local_disk(own, true).contains("chainloader"));
+    }
+
+    #[test]
+    fn a_machine_that_is_no_node_starts_what_it_has_and_tells_nothing() {
+        let script = local_disk(Home::Any, false);
+        assert!(script.contains("set home=\"any\"\n"), "{script}");
+        assert!(!script.contains("found=no"));
     }
 
     #[test]
@@ -258,23 +281,24 @@ mod tests {
 
     #[test]
     fn both_grubs_of_ours_look_for_the_same_systems() {
-        let loaders = |script: &str| {
-            let line = script
-                .lines()
-                .find(|line| line.trim_start().starts_with("for loader in"));
-            line.unwrap().trim().to_owned()
-        };
         let other = include_str!("../../images/recipes/local.cfg");
-        let ours = LocalDisk {
-            machine: Text::new("x"),
-            exit: false,
-        };
-        assert_eq!(loaders(other), loaders(&ours.render()));
+        for shared in [
+            include_str!("../templates/find-home.grub"),
+            include_str!("../templates/start-efi.grub"),
+        ] {
+            assert!(other.contains(shared), "this is not in local.cfg:\n{shared}");
+            assert!(local_disk(Home::Any, false).contains(shared.trim_end()));
+        }
+        assert!(
+            Home::place(other.as_bytes()).is_some(),
+            "the server finds the line to fill in"
+        );
     }
 
     #[test]
     fn who_asks_is_in_the_name() {
-        let name = "/boot/grub?mac=52:54:00:77:00:01&uuid=6c616230-7777-4000-8000-000000000001&secure=y&choice=disk";
+        let name =
+            "/boot/grub?mac=52:54:00:77:00:01&uuid=6c616230-7777-4000-8000-000000000001&secure=y&choice=disk&found=no";
         assert_eq!(
             Asked::parse(name),
             Some(Asked {
@@ -282,6 +306,7 @@ mod tests {
                 uuid: Some("6c616230-7777-4000-8000-000000000001"),
                 secure_boot: true,
                 choice: Some("disk"),
+                not_found: true,
             })
         );
         assert_eq!(Asked::parse(&name[1..]), Asked::parse(name));

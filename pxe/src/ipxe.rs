@@ -11,6 +11,7 @@ use askama::Template;
 
 use crate::Mac;
 use crate::argument::Argument;
+use crate::home::Home;
 
 /// One word of a command: no blank, no line break, nothing that iPXE expands or takes for the end of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,37 +70,40 @@ pub struct Install {
 #[derive(Clone, Debug, Template)]
 #[template(path = "local-disk.ipxe", escape = "none")]
 pub struct LocalDisk {
+    /// Who the server is: GRUB under BIOS asks it.
+    pub server: Ipv4Addr,
     /// What the server calls this machine, for the screen.
     pub machine: Text,
+    /// Which system is to start.
+    pub home: Home,
+    /// URL of [`crate::bootfile::LOCAL_GRUB_BIOS`].
+    pub bios_grub: Word,
     /// URL of [`crate::bootfile::LOCAL_GRUB`].
-    pub local_grub: Word,
+    pub uefi_grub: Word,
     /// The ways to it under BIOS, the one to try first first.
     pub bios: Vec<Way>,
     /// The ways to it under UEFI.
     pub uefi: Vec<Way>,
+    /// URL of this script, to tell that the system was not found, or to ask again.
+    pub script: Word,
 }
 
 /// A way from iPXE to the machine's own disk. None works on every board, and a loader cannot see whether one did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Way {
-    /// iPXE starts the first disk that can be started, as the firmware would (BIOS, which itself looks at one only).
-    Sanboot,
-    /// A small GRUB finds the disk's own loader (UEFI).
+    /// A small GRUB finds the disk with the right system.
     Chain,
-    /// Back to the firmware, which goes on to its next boot device.
+    /// Back to the firmware, which goes on to its next boot device: whether that is the right disk, nobody checks.
     Exit,
 }
 
 impl Way {
-    /// The ways under BIOS, in the order in which they mostly work.
-    pub const BIOS: [Self; 2] = [Self::Sanboot, Self::Exit];
-    /// The ways under UEFI. Old iPXE hangs in `exit` there.
-    pub const UEFI: [Self; 2] = [Self::Chain, Self::Exit];
+    /// All, in the order in which they are tried.
+    pub const ALL: [Self; 2] = [Self::Chain, Self::Exit];
 
     /// One word, for the record.
     pub fn word(self) -> &'static str {
         match self {
-            Self::Sanboot => "sanboot",
             Self::Chain => "chain",
             Self::Exit => "exit",
         }
@@ -230,6 +234,11 @@ impl Install {
 }
 
 impl LocalDisk {
+    /// Whether it is to be a system of ours, and no other.
+    fn own(&self) -> bool {
+        self.home != Home::Any
+    }
+
     /// The script.
     pub fn render(&self) -> String {
         render(self)
@@ -283,6 +292,7 @@ impl fmt::Display for Text {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::home::Mark;
     use expect_test::expect_file;
     use proptest::prelude::*;
 
@@ -326,21 +336,36 @@ mod tests {
         expect_file!["testdata/install.ipxe"].assert_eq(&script.render());
     }
 
-    #[test]
-    fn local_disk_knows_bios_and_uefi() {
+    fn local_disk(home: Home, bios: &[Way], uefi: &[Way]) -> String {
         let script = LocalDisk {
+            server: Ipv4Addr::new(10, 77, 0, 1),
             machine: Text::new("node-01"),
-            local_grub: word("http://10.77.0.1:8080/loaders/local-grub.efi"),
-            bios: Way::BIOS.to_vec(),
-            uefi: Way::UEFI.to_vec(),
+            home,
+            bios_grub: word("http://10.77.0.1:8080/loaders/local-grub.pxe"),
+            uefi_grub: word("http://10.77.0.1:8080/loaders/local-grub.efi"),
+            bios: bios.to_vec(),
+            uefi: uefi.to_vec(),
+            script: word(SCRIPT),
         };
-        expect_file!["testdata/local-disk.ipxe"].assert_eq(&script.render());
-        let script = LocalDisk {
-            bios: vec![Way::Exit, Way::Sanboot],
-            ..script
-        };
-        // What stands behind an exit is never reached.
-        assert!(!script.render().contains("sanboot"));
+        script.render()
+    }
+
+    #[test]
+    fn a_node_starts_the_disk_with_its_mark_under_bios_and_uefi() {
+        let own = Home::Own(vec![Mark::Named("0123456789abcdef".into())]);
+        let script = local_disk(own.clone(), &Way::ALL, &Way::ALL);
+        expect_file!["testdata/local-disk.ipxe"].assert_eq(&script);
+        // No drive by its number: the first one may be anybody's.
+        assert!(!script.contains("sanboot"));
+        let unchecked = local_disk(own, &[Way::Exit], &[Way::Exit]);
+        expect_file!["testdata/local-disk-unchecked.ipxe"].assert_eq(&unchecked);
+    }
+
+    #[test]
+    fn a_machine_that_is_no_node_goes_on_as_its_firmware_would() {
+        let script = local_disk(Home::Any, &[Way::Exit], &Way::ALL);
+        expect_file!["testdata/local-disk-any.ipxe"].assert_eq(&script);
+        assert!(!script.contains("found=no"));
     }
 
     #[test]

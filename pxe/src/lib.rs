@@ -11,6 +11,7 @@
 //! - [`lease`]: which address belongs to whom.
 //! - [`bootfile`]: what a client is to load next; the only place with file names.
 //! - [`ipxe`], [`grub`]: boot scripts, a struct a template.
+//! - [`home`]: which system a machine starts from its own disks.
 //! - [`tftp`]: the transfer of a file as a state machine.
 
 pub mod argument;
@@ -20,6 +21,7 @@ pub mod client;
 pub mod dhcp;
 pub mod echo;
 pub mod grub;
+pub mod home;
 pub mod ipxe;
 pub mod lease;
 mod mac;

@@ -69,6 +69,8 @@ pub struct System {
     pub join: Option<String>,
     /// What is beside a ready-made image that has not set itself up yet.
     pub seed: Option<Seed>,
+    /// The mark of its installation.
+    pub mark: Option<String>,
 }
 
 #[derive(Default)]
@@ -376,6 +378,7 @@ impl Machine {
                 Event::Written {
                     bytes,
                     milliseconds: 1000,
+                    mark: install.mark.clone(),
                 }
             }
         };
@@ -448,6 +451,7 @@ fn write(node: &mut Node, from: Ipv4Addr, install: &Install) -> Result<(System, 
         image: format!("{} {}", install.image.name, install.image.version),
         join: None,
         seed: install.seed.clone(),
+        mark: install.mark.clone(),
     };
     Ok((system, bytes))
 }
@@ -467,6 +471,7 @@ fn installed(installer: &Installer) -> Result<System> {
         image: "by an installer".into(),
         join: Some(target.file(NodeConfig::JOIN_FILE)?.trim().to_owned()),
         seed: None,
+        mark: None,
     })
 }
 

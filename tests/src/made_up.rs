@@ -16,11 +16,12 @@ use serde::Serialize;
 pub mod changed;
 
 /// Loaders in a made-up RAM environment: all that the ladder knows for PCs.
-pub const LOADERS: [&str; 6] = [
+pub const LOADERS: [&str; 7] = [
     "ipxe-ia32.efi",
     "ipxe.efi",
     "ipxe.pxe",
     "local-grub.efi",
+    "local-grub.pxe",
     "snponly.efi",
     "undionly.kpxe",
 ];

@@ -107,6 +107,7 @@ fn a_full_disk_stops_what_must_be_remembered_and_nothing_else() {
         let written = halfway.node()?.event(Event::Written {
             bytes: 1,
             milliseconds: 1,
+            mark: None,
         });
         ensure!(
             halfway

@@ -160,6 +160,7 @@ fn a_ready_node_is_never_installed_again_by_accident() {
             Event::Written {
                 bytes: 1,
                 milliseconds: 1,
+                mark: None,
             },
         ] {
             // Refused or ignored, but never believed.
@@ -195,6 +196,7 @@ fn an_event_sent_twice_or_out_of_order_or_from_an_old_start_changes_nothing() {
         let early = node.event(Event::Written {
             bytes: 1,
             milliseconds: 1,
+            mark: None,
         });
         let refused = node
             .send(&early)
@@ -216,6 +218,7 @@ fn an_event_sent_twice_or_out_of_order_or_from_an_old_start_changes_nothing() {
         let old = machine.node()?.event(Event::Written {
             bytes: 1,
             milliseconds: 1,
+            mark: None,
         });
         machine.cut_power();
         until_ordered(&mut machine, |order| matches!(order, Order::Check { .. }))?;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use tests::machine::{Machine, Step};
 use tests::rom::dhcp::Voice;
 use tests::rom::script::Script;
-use tests::rom::{Kind, Rom};
+use tests::rom::{self, Kind, Rom};
 use tests::server::{ALONE, EVERYBODY, PATIENCE, Street, Yard};
 use tests::wait::until;
 
@@ -97,19 +97,19 @@ fn a_disk_that_does_not_start_one_way_is_started_another_way_and_that_is_remembe
         let way = |machine: &Machine| -> Result<&str> {
             let boot = machine.rom.boot(&street.ether)?;
             ensure!(matches!(boot.script, Script::LocalDisk { .. }), "{}", boot.text);
-            Ok(if boot.text.contains("sanboot") {
-                "sanboot"
+            Ok(if boot.text.contains("local-grub.pxe") {
+                "chain"
             } else {
                 "exit"
             })
         };
-        // It has started by sanboot once: two silences in a row are no accident any more.
-        ensure!(way(&machine)? == "sanboot");
-        ensure!(way(&machine)? == "sanboot");
+        // It has started by that GRUB once: two silences in a row are no accident any more.
+        ensure!(way(&machine)? == "chain");
+        ensure!(way(&machine)? == "chain");
         let Step::Booted(boot) = machine.step()? else {
             anyhow::bail!("it did not start");
         };
-        ensure!(!boot.text.contains("sanboot"), "{}", boot.text);
+        ensure!(!boot.text.contains("local-grub.pxe"), "{}", boot.text);
         machine.run_until_serving(PATIENCE)?;
         machine.cut_power();
         ensure!(way(&machine)? == "exit", "what worked is the first to be tried");
@@ -121,9 +121,59 @@ fn a_disk_that_does_not_start_one_way_is_started_another_way_and_that_is_remembe
             machine.run_until_serving(PATIENCE)?;
             machine.cut_power();
             let boot = machine.rom.boot(&street.ether)?;
-            ensure!(!boot.text.contains("sanboot"), "{}", boot.text);
+            ensure!(!boot.text.contains("local-grub.pxe"), "{}", boot.text);
             Ok(())
         })
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_node_is_told_the_mark_of_its_own_system_and_its_loader_tells_when_that_is_on_no_disk() {
+    let mut yard = Yard::new(&format!("{ALONE}{EVERYBODY}")).unwrap();
+    yard.tell(|street| {
+        let mut machine = street.machine(Kind::BiosIpxe, 1);
+        machine.run_until_serving(PATIENCE)?;
+        let mark = machine
+            .disk
+            .system
+            .clone()
+            .context("a system")?
+            .mark
+            .context("a mark")?;
+        machine.cut_power();
+        let boot = machine.rom.boot(&street.ether)?;
+        ensure!(boot.text.contains(&format!("filename home {mark}\n")), "{}", boot.text);
+        ensure!(boot.text.contains(&format!("?home={mark} ")), "{}", boot.text);
+        let script = boot
+            .text
+            .split_ascii_whitespace()
+            .find(|word| word.ends_with("&found=no"));
+        let stopped = rom::get(boot.address, script.context("a way to tell")?)?;
+        let stopped = String::from_utf8_lossy(&stopped.body).into_owned();
+        ensure!(stopped.contains("found on none of its disks"), "{stopped}");
+        let node = street.server.nodes()?.remove(0);
+        ensure!(node.state == "ready", "{}", node.state);
+        let kinds: Vec<String> = street
+            .server
+            .events(&node.name)?
+            .into_iter()
+            .map(|event| event.kind)
+            .collect();
+        ensure!(kinds.iter().any(|kind| kind == "not-found"), "{kinds:?}");
+
+        // Installed again, it is another installation: what the first one left somewhere does not count.
+        street.command(&node.name, "rebuild")?;
+        machine.run_until_serving(PATIENCE)?;
+        let again = machine
+            .disk
+            .system
+            .clone()
+            .context("a system")?
+            .mark
+            .context("a mark")?;
+        ensure!(again != mark, "the mark of an earlier system");
+        Ok(())
     })
     .unwrap();
 }

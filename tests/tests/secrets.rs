@@ -208,6 +208,7 @@ fn a_capsule_goes_to_its_own_machine_while_that_is_installed_and_to_nobody_else_
         victim.node()?.report(Event::Written {
             bytes: 1,
             milliseconds: 1,
+            mark: None,
         })?;
         has_no_capsule(victim.node()?, "the RAM environment after its work")
     })

@@ -70,8 +70,9 @@ pub fn build(args: &BuildArgs) -> Result<()> {
         )
     })?;
     let loaders = args.out.join(RamManifest::LOADERS);
-    progress.verb("make local-grub.efi", |_| {
-        grub::local_efi(&tools, scratch, &loaders.join("local-grub.efi"))
+    progress.verb("make the loaders of local disks", |_| {
+        let mut grubs = grub::LOCAL_GRUBS.iter();
+        grubs.try_for_each(|grub| grub::local(&tools, scratch, grub, &loaders.join(grub.file)))
     })?;
     let manifest = progress.verb("list the files", |_| {
         let mut packages = tree.packages()?;
@@ -144,7 +145,9 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 
 fn describe(recipe: &Ram, kernel: &Kernel, packages: Vec<String>, created: u64, out: &Path) -> Result<RamManifest> {
     let loaders = recipe.loaders.iter().chain(recipe.signed.keys());
-    let loaders = loaders.map(String::as_str).chain(["local-grub.efi"]);
+    let loaders = loaders
+        .map(String::as_str)
+        .chain(grub::LOCAL_GRUBS.map(|grub| grub.file));
     let mut paths: Vec<String> = loaders.map(|name| format!("{}/{name}", RamManifest::LOADERS)).collect();
     let others = [
         RamManifest::KERNEL,

@@ -72,10 +72,6 @@ step="data disk"
 step="encrypted swap"
 {% include "common/swap.sh" %}
 {% endif %}
-{% if spec.storage.layout.kind == "raid1" and spec.firmware == "uefi" %}
-step="second EFI system partition"
-{% include "common/second-esp.sh" %}
-{% endif %}
 
 step="node-init"
 {% for program in site.node_init.programs %}
@@ -90,6 +86,18 @@ label "$program"
 {% for file in site.node_init.files %}
 {% include "common/file.sh" %}
 {% endfor %}
+
+step="mark of this installation"
+# By it a loader tells this disk from others. Where /boot is on LVM or RAID no loader can say which disk that is, so
+# the firmware's own partition has it, too.
+if mountpoint -q /boot/efi && [ -d /boot/gleaner ]; then
+    mkdir -p /boot/efi/gleaner
+    cp /boot/gleaner/* /boot/efi/gleaner/
+fi
+{% if spec.storage.layout.kind == "raid1" and spec.firmware == "uefi" %}
+step="second EFI system partition"
+{% include "common/second-esp.sh" %}
+{% endif %}
 
 step="units"
 {% for unit in spec.role.units + site.node_init.units %}

@@ -106,6 +106,7 @@ fn carry_out(tools: &install::Tools<'_>, order: Order, reporter: &mut Reporter<'
             written.map(|written| Event::Written {
                 bytes: written.bytes,
                 milliseconds: u64::try_from(written.time.as_millis()).unwrap_or(u64::MAX),
+                mark: order.mark,
             })
         }
         Order::Reboot { into, why } => {

@@ -10,7 +10,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use provisioner_api::{Capsule, Install, Names};
+use provisioner_api::{Capsule, Install, Names, is_mark, mark_file};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::json;
 
@@ -43,6 +43,10 @@ pub fn files(order: &Install, capsule: Option<&Capsule>, key: &NodeKey, mac: &st
         text("boot/grub/gleaner.cfg", 0o644, grub(&order.kernel_args)?),
         text("etc/timezone", 0o644, format!("{}\n", zone(&order.timezone)?)),
     ];
+    if let Some(mark) = &order.mark {
+        ensure!(is_mark(mark), "{mark:?} is not the mark of an installation");
+        files.push(text(&mark_file(mark), 0o644, format!("{name}\n")));
+    }
     if let Some(names) = &order.names {
         files.push(text("etc/resolv.conf", 0o644, resolv_conf(names)?));
     }
@@ -246,6 +250,7 @@ mod tests {
             kernel_args: "console=ttyS0,115200".into(),
             timezone: "Europe/Vienna".into(),
             seed: None,
+            mark: Some("0a1b2c".into()),
         }
     }
 
@@ -273,6 +278,7 @@ mod tests {
         );
         assert_eq!(find(&files, "var/lib/node-init/node.key"), key.to_pem());
         assert_eq!(find(&files, "etc/machine-id").trim().len(), 32);
+        assert_eq!(find(&files, "boot/gleaner/0a1b2c"), "node-7f3a\n");
         let secret = files.iter().find(|f| f.path.ends_with("node.key")).unwrap();
         assert_eq!(secret.mode, 0o600);
     }
@@ -323,6 +329,7 @@ mod tests {
             |o| o.timezone = "../../etc/shadow".into(),
             |o| o.ssh_keys = vec!["a\nb".into()],
             |o| o.ntp = vec!["a\nb".into()],
+            |o| o.mark = Some("../grub/grub.cfg".into()),
             |o| o.names.as_mut().unwrap().domain = "a\nnameserver 192.0.2.1".into(),
             |o| o.names.as_mut().unwrap().servers = vec!["192.0.2.1 a".into()],
         ] {

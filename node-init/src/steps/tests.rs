@@ -118,6 +118,7 @@ fn order(host: &FakeHost, url: String, trusted: &str) -> Install {
         kernel_args: String::new(),
         timezone: "UTC".into(),
         seed: None,
+        mark: Some("0a1b2c".into()),
     }
 }
 

@@ -39,6 +39,9 @@ pub enum Event {
         bytes: u64,
         /// Milliseconds from first to last byte.
         milliseconds: u64,
+        /// The mark that was put on the disk; a node-init of before there were marks says none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mark: Option<String>,
     },
     /// The installed system runs and all its checks hold, or says which do not.
     CameHome {

@@ -12,6 +12,7 @@ mod event;
 mod image;
 mod inventory;
 pub mod limits;
+mod mark;
 mod medium;
 mod node;
 mod operator;
@@ -32,6 +33,7 @@ pub use inventory::{
     ContentsState, Cpu, Disk, DiskContents, DiskHealth, DiskPartition, FirmwareType, Inventory, Kvm, Nic, Rtc,
     SecureBoot, Smbios, SwitchPort, Transport, VirtExtension,
 };
+pub use mark::{is_mark, mark_file, mark_in_seed};
 pub use medium::{MediumImport, MediumPrune, MediumSummary, Verified};
 pub use node::{Heartbeat, Join, Life, Load, NodeConfig, Register, Registered, Time};
 pub use operator::{

@@ -140,6 +140,9 @@ pub struct Install {
     /// node is called, its keys and its time are then in there, and nowhere else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<Seed>,
+    /// The mark of this installation ([`crate::mark_file`]), by which a loader finds its disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<String>,
 }
 
 /// Where an installed node asks for names.

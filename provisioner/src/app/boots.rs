@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use provisioner_api::{Inventory, Life, RamManifest};
 use pxe::Mac;
-use pxe::bootfile::Loader;
+use pxe::bootfile::{LOCAL_GRUB_BIOS, Loader};
 use pxe::dhcp::Heard;
+use pxe::home::Home;
 use pxe::ipxe::Way;
 use tracing::{info, warn};
 
@@ -92,23 +93,31 @@ impl App {
     }
 
     /// A boot script was given out to a card that asked from this address.
-    pub(super) fn scripted(&self, mac: Mac, from: Ipv4Addr, boot: &Boot, expects_home: bool, now: i64) {
+    pub(super) fn scripted(&self, mac: Mac, from: Ipv4Addr, boot: &Boot, home: &Home, now: i64) {
         self.journal.script(mac, from, boot.word(), now);
-        let way = self.first_way(mac);
+        let way = self.first_way(mac, home);
         self.memory.change(mac, |lessons| {
             lessons.loader.arrives();
-            if expects_home && *boot == Boot::LocalDisk {
-                lessons.disk.takes(way.word());
+            match boot {
+                Boot::LocalDisk if *home != Home::Any => lessons.disk.takes(way.word()),
+                // The way was a good one: it has looked at every disk. What is missing is the system.
+                Boot::NotFound => lessons.disk.trying = None,
+                _ => {}
             }
         });
     }
 
     /// The ways to the own disk of the machine with this card, for BIOS and for UEFI.
-    pub fn ways(&self, mac: Option<Mac>) -> (Vec<Way>, Vec<Way>) {
-        match mac {
-            Some(mac) => (self.memory.ways(mac, &Way::BIOS), self.memory.ways(mac, &Way::UEFI)),
-            None => (Way::BIOS.to_vec(), Way::UEFI.to_vec()),
-        }
+    pub fn ways(&self, mac: Option<Mac>, home: &Home) -> (Vec<Way>, Vec<Way>) {
+        let remembered = match mac {
+            Some(mac) => self.memory.ways(mac, &Way::ALL),
+            None => Way::ALL.to_vec(),
+        };
+        // BIOS itself starts the disks of a machine that is no node in the order of its set-up. A RAM environment of
+        // before there were marks has nothing that could look for a node's.
+        let can_look = *home != Home::Any && self.images.has_loader(LOCAL_GRUB_BIOS);
+        let of_bios = if can_look { remembered.clone() } else { vec![Way::Exit] };
+        (of_bios, remembered)
     }
 
     /// node-init introduced itself from the machine with these cards.
@@ -177,12 +186,12 @@ impl App {
         });
     }
 
-    fn first_way(&self, mac: Mac) -> Way {
+    fn first_way(&self, mac: Mac, home: &Home) -> Way {
         let bios = self
             .journal
             .of(mac)
             .is_none_or(|card| card.client.firmware == Some(pxe::client::Firmware::Bios));
-        let (of_bios, of_uefi) = self.ways(Some(mac));
+        let (of_bios, of_uefi) = self.ways(Some(mac), home);
         // Neither list is ever empty.
         let ways = if bios { of_bios } else { of_uefi };
         ways.first().copied().unwrap_or(Way::Exit)

@@ -9,6 +9,7 @@ use provisioner_api::{
     Capsule, Heartbeat, Inventory, Life, Names, NodeEvent, Orders, Progress, Register, Registered, cmdline,
 };
 use pxe::Mac;
+use pxe::home::Home;
 use tracing::info;
 
 use super::{App, AppError, Caller, Change};
@@ -33,6 +34,8 @@ pub struct Who<'a> {
     pub choice: Option<Choice>,
     /// Whether its loader says that its processor is a 32-bit one.
     pub processor_of_32_bits: bool,
+    /// Whether its loader says that it has looked for its own system on all disks in vain.
+    pub not_found: bool,
 }
 
 /// What a person, or the time, has chosen in the menu of an unknown machine.
@@ -97,11 +100,18 @@ impl App {
             Some(_) => boot::decide(Card::Shared, obstacle),
             None => boot::decide(Card::Unknown(self.admit(who, now)), obstacle),
         };
+        let home = self.home(who);
+        let boot = match boot {
+            Boot::LocalDisk if home != Home::Any && who.not_found => Boot::NotFound,
+            boot => boot,
+        };
         let asks = self.asks(who);
         // Anybody can write a card's address into a question: what is not certain teaches nothing, and is given nothing.
         if let (Asks::Itself, Some(mac), Some(from)) = (asks, who.mac, who.from) {
-            let expects_home = nodes.iter().any(|node| comes_home(&node.state));
-            self.scripted(mac, from, &boot, expects_home, now);
+            self.scripted(mac, from, &boot, &home, now);
+            if boot == Boot::NotFound {
+                self.not_found(&nodes, now);
+            }
         }
         match asks {
             Asks::Another if boot == Boot::Install => Boot::Stop { why: ANOTHER.into() },
@@ -213,6 +223,7 @@ impl App {
             role: profile
                 .zip(node.state.plan())
                 .and_then(|(profile, plan)| self.node_role(profile, plan)),
+            mark: node.mark.as_deref(),
             heartbeat,
             obstacle: &node.note,
         };
@@ -417,7 +428,7 @@ fn is_current(node: &Node, caller: &Caller, boot_id: &str) -> bool {
 }
 
 /// Whether the system on the node's disk is one that will call.
-fn comes_home(state: &State) -> bool {
+pub(super) fn comes_home(state: &State) -> bool {
     matches!(
         state,
         State::Ready { .. } | State::Draining { .. } | State::Installing { written: true, .. }

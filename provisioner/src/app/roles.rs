@@ -85,6 +85,7 @@ impl App {
             controller,
             pin: &self.key.pin,
             join,
+            mark: node.mark.as_deref(),
         };
         node_init::node_init(&to_be, &self.images.programs()?, base)
     }

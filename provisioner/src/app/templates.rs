@@ -208,6 +208,7 @@ impl App {
             controller: &format!("{}:{}", server.address, self.api_port()),
             pin: &self.key.pin,
             join: JOIN,
+            mark: Some("a1b2c3"),
         };
         let programs = self.images.programs().unwrap_or_else(|_| no_programs());
         let mut node_init = node_init::node_init(&to_be, &programs, &server.base_url())?;

@@ -140,6 +140,7 @@ impl Lab {
             Event::Written {
                 bytes: 1,
                 milliseconds: 1,
+                mark: None,
             },
         ];
         for (event, sequence) in events.into_iter().zip(1..) {
@@ -458,6 +459,7 @@ fn a_rebuild_gives_the_capsule_back_once_it_installs_and_only_then() {
         Event::Written {
             bytes: 1,
             milliseconds: 1,
+            mark: None,
         },
         START,
     );

@@ -50,6 +50,17 @@ pub(super) fn stopped(_: &Case<'_>, attempt: &Attempt) -> Option<Said> {
     )
 }
 
+/// Its loader has looked for its own system on all disks.
+pub(super) fn not_found(case: &Case<'_>, attempt: &Attempt) -> Option<Said> {
+    let last = attempt.last(|step| matches!(step, Step::Script { .. }))?;
+    is_script(&last.step, "not-found").then_some(())?;
+    let node = case.node.unwrap_or("NODE");
+    Said::grave(
+        "its own system was found on none of its disks, and nobody else's is started",
+        format!("look at its disk and cable; if the disk is gone: provisioner node rebuild {node}"),
+    )
+}
+
 /// Its loader has looked at its processor.
 pub(super) fn too_old(_: &Case<'_>, attempt: &Attempt) -> Option<Said> {
     let last = attempt.last(|step| matches!(step, Step::Script { .. }))?;

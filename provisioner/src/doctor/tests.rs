@@ -337,6 +337,11 @@ fn every_stop_between_the_script_and_node_init_has_its_words() {
     play.climbs("discover");
     play.script("too-old");
     is(&play, "too-old", "32-bit");
+
+    let mut play = Play::new(Firmware::Bios);
+    play.climbs("local-disk");
+    play.script("not-found");
+    is(&play, "not-found", "none of its disks");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::listener::Peer;
 use super::problem::{Fault, Kind};
 use super::{Web, blocking, now};
 use crate::app::{App, Choice, Start, Who};
-use crate::boot::{self, ASK_AGAIN, Boot, SOON, TO_DISK, TOO_OLD, WHY_LINES};
+use crate::boot::{self, ASK_AGAIN, Boot, NOT_FOUND, SOON, TO_DISK, TOO_OLD, WHY_LINES};
 
 /// What a boot script says of a processor that has no 64-bit mode.
 const PROCESSOR_OF_32_BITS: &str = "32-bit";
@@ -33,6 +33,8 @@ pub(super) struct Asked {
     choice: Option<String>,
     /// `32-bit` where the loader found that the processor is one.
     processor: Option<String>,
+    /// `no` where the loader has looked for the node's own system on all disks in vain.
+    found: Option<String>,
 }
 
 /// What a machine boots.
@@ -58,6 +60,7 @@ pub(super) async fn script(
     let uuid = asked.uuid.filter(|uuid| is_uuid(uuid));
     let choice = asked.choice.as_deref().and_then(Choice::from_word);
     let processor_of_32_bits = asked.processor.as_deref() == Some(PROCESSOR_OF_32_BITS);
+    let not_found = asked.found.as_deref() == Some("no");
     let (from, api_port) = (peer.ipv4(), web.api_port);
     let server = Server {
         address,
@@ -71,6 +74,7 @@ pub(super) async fn script(
             from,
             choice,
             processor_of_32_bits,
+            not_found,
         };
         Ok(made(app, &who, server, api_port))
     };
@@ -168,19 +172,24 @@ impl Place<'_> {
 fn render(app: &App, boot: &Boot, who: &Who<'_>, place: &Place<'_>) -> Result<(&'static str, String), Unfit> {
     let script = match boot {
         Boot::LocalDisk => {
-            let local_grub = Word::new(place.server.loader_url(bootfile::LOCAL_GRUB))?;
-            let (bios, uefi) = app.ways(place.mac);
+            let home = app.home(who);
+            let (bios, uefi) = app.ways(place.mac, &home);
             let script = LocalDisk {
+                server: place.server.address,
                 machine: place.machine.clone(),
-                local_grub,
+                home,
+                bios_grub: Word::new(place.server.loader_url(bootfile::LOCAL_GRUB_BIOS))?,
+                uefi_grub: Word::new(place.server.loader_url(bootfile::LOCAL_GRUB))?,
                 bios,
                 uefi,
+                script: Word::new(place.script())?,
             };
             script.render()
         }
         Boot::AskAgain { why } => place.wait(why, SOON),
         Boot::Stop { why } => place.stop(why),
         Boot::TooOld => place.stop(TOO_OLD),
+        Boot::NotFound => place.stop(NOT_FOUND),
         Boot::Ask => {
             let script = place.script();
             let ask = Ask {

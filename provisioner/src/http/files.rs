@@ -77,6 +77,21 @@ pub(super) fn send_memory(
     })
 }
 
+/// Answers `GET` or `HEAD` for parts in memory that follow each other; whole, and made for who asks.
+pub(super) fn send_parts<const N: usize>(parts: [Bytes; N], content_type: &'static str, method: &Method) -> Response {
+    let size: usize = parts.iter().map(Bytes::len).sum();
+    let body = if *method == Method::HEAD {
+        Body::empty()
+    } else {
+        Body::from_stream(futures_util::stream::iter(parts.map(Ok::<_, std::convert::Infallible>)))
+    };
+    let mut response = body.into_response();
+    insert(response.headers_mut(), header::CONTENT_LENGTH, &size.to_string());
+    insert(response.headers_mut(), header::CONTENT_TYPE, content_type);
+    insert(response.headers_mut(), header::CACHE_CONTROL, "no-store");
+    response
+}
+
 /// `part` makes the body of some bytes that exist.
 fn answer(
     size: u64,

@@ -12,8 +12,11 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use provisioner_api::RamManifest;
+use pxe::bootfile;
+use pxe::home::Home;
+use serde::Deserialize;
 
-use super::extract::Path;
+use super::extract::{Path, Query};
 use super::files::{self, Stored};
 use super::listener::Peer;
 use super::problem::{Fault, Kind};
@@ -25,12 +28,15 @@ const BINARY: &str = "application/octet-stream";
 
 /// A loader of the RAM environment, for firmware that fetches over HTTP and for `local-grub.efi`.
 #[utoipa::path(get, path = "/loaders/{file}", tag = "files",
-    params(("file" = String, Path, description = "File name, `ipxe.efi`")),
+    params(
+        ("file" = String, Path, description = "File name, `ipxe.efi`"),
+        ("home" = Option<String>, Query, description = "What `local-grub.efi` is to look for: `any`, or marks with commas between them")),
     responses((status = 200, description = "The loader", body = Vec<u8>, content_type = "application/octet-stream")))]
 pub(super) async fn loader(
     State(web): State<Web>,
     Extension(peer): Extension<Peer>,
     Path(name): Path<String>,
+    Query(asked): Query<Loader>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Fault> {
@@ -38,6 +44,12 @@ pub(super) async fn loader(
     let content = ram.loaders.get(&name).cloned();
     let content = content.ok_or_else(|| Fault::new(Kind::NotFound, "the RAM environment has no such loader"))?;
     note(&web, &peer, &method, Fetched::Loader(&name));
+    let home = asked.home.filter(|_| name == bootfile::LOCAL_GRUB);
+    if let Some(home) = home {
+        let wrong = || Fault::new(Kind::BadRequest, "home: `any`, or marks with commas between them");
+        let home = Home::parse(&home).ok_or_else(wrong)?;
+        return Ok(files::send_parts(filled_in(&content, &home), BINARY, &method));
+    }
     let path = format!("{}/{name}", RamManifest::LOADERS);
     let hash = ram
         .manifest
@@ -50,6 +62,25 @@ pub(super) async fn loader(
         &method,
         &headers,
     ))
+}
+
+/// How a loader is asked for.
+#[derive(Debug, Deserialize)]
+pub(super) struct Loader {
+    home: Option<String>,
+}
+
+/// The loader with the line filled in that says what it looks for; one of before there were marks has no such line and
+/// stays as it is. The parts share the loader's memory: a thousand machines may ask at once.
+fn filled_in(content: &Bytes, home: &Home) -> [Bytes; 3] {
+    match Home::place(content) {
+        Some(place) => [
+            content.slice(..place.start),
+            Bytes::from(home.line()),
+            content.slice(place.end..),
+        ],
+        None => [content.clone(), Bytes::new(), Bytes::new()],
+    }
 }
 
 /// Kernel and initramfs of a RAM environment.

@@ -89,7 +89,7 @@ pub enum Step {
     },
     /// It read its boot script.
     Script {
-        /// What that said: `discover`, `local-disk`, `ask`, `stop`.
+        /// What that said: `discover`, `local-disk`, `not-found`, `ask`, `stop`.
         decision: &'static str,
     },
     /// It began to fetch the kernel.

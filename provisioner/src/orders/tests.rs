@@ -56,6 +56,7 @@ fn ask(state: &State, life: Life, source: Result<Source, String>) -> Orders {
         ntp: vec!["192.0.2.1".into()],
         names: None,
         role: None,
+        mark: Some("0a1b2c"),
         heartbeat: 10,
         obstacle: "",
     };

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use super::history;
 use super::store::{self, Document};
-use super::{Entry, Node, Registry, RegistryError, begin, installations};
+use super::{Entry, Node, Registry, RegistryError, begin, installations, secrets};
 use crate::events;
 use crate::lifecycle::{self, Event, Plan, State};
 
@@ -160,6 +160,10 @@ fn enter(node: &mut Node, event: &Event, state: State, now: i64) {
     if matches!((&node.state, &state), (State::Installing { .. }, State::Ready { .. })) {
         node.installs += 1;
     }
+    if matches!(state, State::Installing { .. }) && !matches!(node.state, State::Installing { .. }) {
+        // One for each installation: what an earlier one left on another disk is not this node's system any more.
+        node.mark = Some(secrets::mark());
+    }
     if matches!(event, Event::Started(Life::Ram)) {
         // Its installed system is gone from here on; a word of it that is still under way must not count.
         node.installed = None;
@@ -180,10 +184,21 @@ fn heard(db: &Connection, node: &mut Node, life: Life, event: &Reported, now: i6
     match (event, life) {
         (Reported::Checked { findings }, Life::Ram) => tell(node, &Event::Checked, &findings.join("; ")),
         (Reported::Wiped { discarded }, Life::Ram) => tell(node, &Event::Wiped, events::wiped(*discarded)),
-        (Reported::Written { bytes, milliseconds }, Life::Ram) => {
+        (
+            Reported::Written {
+                bytes,
+                milliseconds,
+                mark,
+            },
+            Life::Ram,
+        ) => {
             tell(node, &Event::Written, &events::throughput(*bytes, *milliseconds))?;
             if !node.state.plan().is_some_and(Plan::joins) {
                 node.keys.written.clone_from(&node.keys.ram);
+                // A node-init of before there were marks has put none there; a loader would look for it in vain.
+                if *mark != node.mark {
+                    node.mark = None;
+                }
             }
             Ok(())
         }

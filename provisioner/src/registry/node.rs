@@ -48,6 +48,9 @@ pub struct Node {
     pub tags: Vec<String>,
     /// What it becomes where its approval does not say otherwise.
     pub profile: Option<String>,
+    /// The mark of the installation on its disk, or of the one under way; `None` where there was none yet when it was
+    /// installed.
+    pub mark: Option<String>,
 }
 
 /// A start of a machine, and how much was heard of it.

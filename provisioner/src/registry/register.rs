@@ -218,6 +218,7 @@ impl Registry {
             weight: 0,
             tags: brought.tags,
             profile: brought.profile,
+            mark: None,
         };
         let entry = Entry {
             kind: "enrolled",

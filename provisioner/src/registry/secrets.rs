@@ -90,6 +90,11 @@ pub(super) fn random() -> String {
     hex::encode(rand::random::<[u8; TOKEN_BYTES]>())
 }
 
+/// The mark of an installation. No secret, but unlike every other.
+pub(super) fn mark() -> String {
+    hex::encode(rand::random::<[u8; 8]>())
+}
+
 /// What is stored of a secret.
 pub(super) fn hash(secret: &str) -> String {
     hex::encode(digest::digest(&digest::SHA256, secret.as_bytes()))

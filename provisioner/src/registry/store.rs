@@ -51,6 +51,7 @@ fn node(row: &Row<'_>) -> Result<Node, RegistryError> {
         weight,
         tags: from_json(&row.get::<_, String>("tags")?)?,
         profile: row.get("profile")?,
+        mark: row.get("mark")?,
     })
 }
 
@@ -86,6 +87,7 @@ pub(super) fn save_node(db: &Connection, node: &Node) -> Result<(), RegistryErro
             ":installs": node.installs,
             ":tags": to_json(&node.tags)?,
             ":profile": node.profile,
+            ":mark": node.mark,
         })?;
     Ok(())
 }

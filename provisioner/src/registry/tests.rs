@@ -254,6 +254,7 @@ const WIPED: Reported = Reported::Wiped { discarded: true };
 const WRITTEN: Reported = Reported::Written {
     bytes: 1,
     milliseconds: 1,
+    mark: None,
 };
 
 /// A node that was installed from its RAM life with `ram_key` and came home.

@@ -64,7 +64,9 @@ pub fn parse(text: &str, mac: &str) -> Result<Script> {
     }
     // Only the way to the disk depends on the platform.
     if find("iseq").is_some_and(|words| words.get(1) == Some(&"${platform}")) {
-        let loader = find("chain").and_then(|words| words.last()).copied();
+        let fetched = commands.iter().filter(|words| words.first() == Some(&"imgfetch"));
+        let mut fetched = fetched.filter_map(|words| words.last().copied());
+        let loader = fetched.find(|url| url.contains(".efi"));
         return Ok(Script::LocalDisk {
             loader: loader.unwrap_or_default().to_owned(),
         });
@@ -118,7 +120,7 @@ pub fn parse_grub(text: &str) -> Result<Script> {
         let initrd = initrd.context("a kernel without initrd")?.clone();
         return Ok(started(path, initrd, kernel[2..].to_vec()));
     }
-    if let Some(loader) = find("chainloader") {
+    if let Some(loader) = find("chainloader").filter(|_| text.contains("starts from its own disk")) {
         return Ok(Script::LocalDisk {
             loader: loader.last().context("a local disk without loader")?.clone(),
         });

@@ -127,6 +127,14 @@ label "$program"
 put /etc/systemd/system/node-init.service 0644 W1NlcnZpY2VdCkV4ZWNTdGFydD0vdXNyL3NiaW4vbm9kZS1pbml0IHNlcnZlCg==
 label /etc/systemd/system/node-init.service
 
+step="mark of this installation"
+# By it a loader tells this disk from others. Where /boot is on LVM or RAID no loader can say which disk that is, so
+# the firmware's own partition has it, too.
+if mountpoint -q /boot/efi && [ -d /boot/gleaner ]; then
+    mkdir -p /boot/efi/gleaner
+    cp /boot/gleaner/* /boot/efi/gleaner/
+fi
+
 step="units"
 systemctl enable libvirtd.service
 systemctl enable node-init.service

@@ -108,19 +108,6 @@ rm /etc/fstab.new
 # Nothing to resume from: else the initramfs waits for it.
 put /etc/initramfs-tools/conf.d/resume 0644 UkVTVU1FPW5vbmUK
 update-initramfs -u
-step="second EFI system partition"
-# Where the installer filled one EFI system partition only, the other disk's gets the same: either disk can start.
-# A mirrored partition is both already.
-esp=$(findmnt -no SOURCE /boot/efi)
-if [ "$(lsblk -dno TYPE "$esp")" = part ]; then
-    other=$(lsblk -rnpo NAME,PARTTYPE | awk -v first="$esp" \
-        '$2 == "c12a7328-f81f-11d2-ba4b-00a0c93ec93b" && $1 != first { print $1; exit }')
-    [ -n "$other" ] || fail "storage.layout.second: it has no EFI system partition"
-    [ "$(blockdev --getsize64 "$other")" -ge "$(blockdev --getsize64 "$esp")" ] ||
-        fail "storage.layout.second: its EFI system partition is too small"
-    sync
-    dd if="$esp" of="$other" bs=1M conv=fsync
-fi
 
 step="node-init"
 program=/usr/sbin/node-init
@@ -139,6 +126,27 @@ mv -f "$program.new" "$program"
 label "$program"
 put /etc/systemd/system/node-init.service 0644 W1NlcnZpY2VdCkV4ZWNTdGFydD0vdXNyL3NiaW4vbm9kZS1pbml0IHNlcnZlCg==
 label /etc/systemd/system/node-init.service
+
+step="mark of this installation"
+# By it a loader tells this disk from others. Where /boot is on LVM or RAID no loader can say which disk that is, so
+# the firmware's own partition has it, too.
+if mountpoint -q /boot/efi && [ -d /boot/gleaner ]; then
+    mkdir -p /boot/efi/gleaner
+    cp /boot/gleaner/* /boot/efi/gleaner/
+fi
+step="second EFI system partition"
+# Where the installer filled one EFI system partition only, the other disk's gets the same: either disk can start.
+# A mirrored partition is both already.
+esp=$(findmnt -no SOURCE /boot/efi)
+if [ "$(lsblk -dno TYPE "$esp")" = part ]; then
+    other=$(lsblk -rnpo NAME,PARTTYPE | awk -v first="$esp" \
+        '$2 == "c12a7328-f81f-11d2-ba4b-00a0c93ec93b" && $1 != first { print $1; exit }')
+    [ -n "$other" ] || fail "storage.layout.second: it has no EFI system partition"
+    [ "$(blockdev --getsize64 "$other")" -ge "$(blockdev --getsize64 "$esp")" ] ||
+        fail "storage.layout.second: its EFI system partition is too small"
+    sync
+    dd if="$esp" of="$other" bs=1M conv=fsync
+fi
 
 step="units"
 systemctl enable libvirtd.service

@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use provisioner_api::{Seed, SeedFile};
+use provisioner_api::{Seed, SeedFile, mark_in_seed};
 use pxe::bootfile::Server;
 
 use super::{App, broken};
@@ -32,7 +32,14 @@ impl App {
             name: name.to_owned(),
             content: file.text,
         });
-        let seed = Seed { files: files.collect() };
+        // Before its first start a ready-made image has nothing else by which a loader could tell it from others.
+        let mark = node.mark.iter().map(|mark| SeedFile {
+            name: mark_in_seed(mark),
+            content: format!("{}\n", node.name),
+        });
+        let seed = Seed {
+            files: files.chain(mark).collect(),
+        };
         seed.validate().map_err(|wrong| wrong.to_string())?;
         Ok(Some(seed))
     }

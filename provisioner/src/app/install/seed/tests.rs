@@ -25,7 +25,17 @@ fn written(lab: &Lab, boot: &str) -> String {
     assert!(is_in_ram(lab), "it is node-init that writes it");
     let bytes = 1 << 30;
     let milliseconds = 1000;
-    lab.say(&caller, boot, 3, Reported::Written { bytes, milliseconds }, NOW);
+    lab.say(
+        &caller,
+        boot,
+        3,
+        Reported::Written {
+            bytes,
+            milliseconds,
+            mark: None,
+        },
+        NOW,
+    );
     assert_eq!(lab.boots(MAC), Boot::LocalDisk);
     let node = lab.app.registry.find("node-001").unwrap();
     lab.app.registry.installation(&node.id).unwrap().unwrap().token
