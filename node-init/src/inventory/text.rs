@@ -31,7 +31,7 @@ fn visible(text: &str) -> String {
     text.chars().map(blank).filter(|c| !is_invisible(*c)).collect()
 }
 
-/// Control characters, marks of reading direction (Unicode's Bidi_Control), and characters without width or shape.
+/// Control characters, marks of reading direction (Unicode's `Bidi_Control`), and characters without width or shape.
 fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(

@@ -15,7 +15,7 @@ pub(super) fn of(state: ContentsState, table: Option<&Table>, partitions: &[Disk
     let mut words = Vec::new();
     match (known(partitions), table) {
         (Some(known), _) => words.push(known),
-        (None, Some(table)) if trouble.is_some() => words.push(format!("a {} partition table", table.kind)),
+        (None, Some(table)) if trouble.is_some() => words.push(format!("a partition table ({})", table.kind)),
         (None, Some(table)) => words.push(format!("an empty {} partition table", table.kind)),
         (None, None) => {}
     }

@@ -98,7 +98,7 @@ fn a_disk_that_cannot_be_read_or_only_in_parts_is_never_empty() {
     let disk = gpt(48 * MIB, 512, &[(MIB, 40 * MIB)]);
     let disk = Sparse {
         broken: Some(47 * MIB..48 * MIB),
-        ..Sparse::blank().put(0, &disk[..MIB as usize])
+        ..Sparse::blank().put(0, &disk[..1 << 20])
     };
     let contents = look(&disk, 48 * MIB);
     assert_eq!(contents.state, ContentsState::Unreadable);
@@ -141,7 +141,7 @@ fn a_table_with_data_behind_it_is_never_called_an_empty_table() {
         told(damaged),
         (
             ContentsState::Unknown,
-            "a gpt partition table, its table is damaged, unknown data".into()
+            "a partition table (gpt), its table is damaged, unknown data".into()
         )
     );
     let mut first_gone = gpt(size, 512, &[(MIB, 40 * MIB)]);
@@ -193,9 +193,8 @@ fn a_windows_disk_is_recognised_before_anybody_approves_its_end() {
 
 #[test]
 fn members_of_arrays_and_volume_groups_are_named_as_blkid_knows_them() {
-    let mib = MIB as usize;
     // No ZFS is smaller than 64 MiB.
-    let size = 72 * mib;
+    let (size, disk_size) = (72 << 20, 72 * MIB);
     let put = |at: usize, bytes: &[u8]| {
         let mut disk = vec![0; size];
         disk[at..at + bytes.len()].copy_from_slice(bytes);
@@ -217,7 +216,7 @@ fn members_of_arrays_and_volume_groups_are_named_as_blkid_knows_them() {
     ] {
         assert_eq!(named(&disk).summary, words);
     }
-    let mut both = gpt(size as u64, 512, &[(MIB, 40 * MIB)]);
+    let mut both = gpt(disk_size, 512, &[(MIB, 40 * MIB)]);
     let label = size - 1024;
     // Firmware writes its label where a table's copy would be.
     both[label - 64 * 1024..].fill(0);
