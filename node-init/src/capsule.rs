@@ -11,7 +11,7 @@ use std::path::{Component, Path};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use provisioner_api::Capsule;
+use provisioner_api::{Capsule, words};
 
 pub use collect::{Collected, collect};
 
@@ -82,7 +82,7 @@ pub enum BadCapsule {
 ///
 /// No file is returned of a capsule that has anything wrong with it: half an identity is worse than a fresh one.
 pub fn files(capsule: &Capsule) -> Result<Vec<CapsuleEntry>, BadCapsule> {
-    if !is_host_name(&capsule.name) {
+    if words::host_name(&capsule.name).is_err() {
         return Err(BadCapsule::Name(capsule.name.clone()));
     }
     if !is_machine_id(&capsule.machine_id) {
@@ -156,17 +156,6 @@ fn is_ssh_key_name(name: &str) -> bool {
 
 fn is_machine_id(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-/// RFC 1123 section 2.1, one label or several.
-fn is_host_name(text: &str) -> bool {
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    text.len() <= 253 && text.split('.').all(label)
 }
 
 #[cfg(test)]

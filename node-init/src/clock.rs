@@ -3,7 +3,7 @@
 //!
 //! It runs nothing: texts in, texts and values out.
 
-use std::net::IpAddr;
+use provisioner_api::words::{self, Unwritable};
 
 /// A clock that was set to the second must not be called out of step for the network's jitter; guests and TLS are
 /// content with this many seconds.
@@ -12,18 +12,11 @@ const IN_STEP: f64 = 1.0;
 /// Where the installed system's chrony looks for its servers.
 pub const CHRONY_CONF: &str = "/etc/chrony/conf.d/gleaner.conf";
 
-/// A time server that cannot be written into chrony's configuration.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not the address or name of a time server")]
-pub struct BadServer(pub String);
-
 /// chrony's configuration for these servers, the controller first: it alone is preferred.
-pub fn chrony_conf(servers: &[String]) -> Result<String, BadServer> {
+pub fn chrony_conf(servers: &[String]) -> Result<String, Unwritable> {
     let mut lines = vec!["# Written by node-init at installation.".to_owned()];
     for (index, server) in servers.iter().enumerate() {
-        if !is_host(server) {
-            return Err(BadServer(server.clone()));
-        }
+        let server = words::time_server(server)?;
         // minpoll 4: every 16 seconds, so that a node that starts with a clock of 2003 is in step within the minute.
         let prefer = if index == 0 { " prefer" } else { "" };
         lines.push(format!("server {server} iburst{prefer} minpoll 4 maxpoll 8"));
@@ -44,13 +37,6 @@ pub fn configured_servers(conf: &str) -> Vec<String> {
         }
     }
     servers
-}
-
-/// An IP address or a host name of letters, digits, dots and dashes: nothing that could begin a second line.
-fn is_host(text: &str) -> bool {
-    let name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
-    text.parse::<IpAddr>().is_ok()
-        || (!text.is_empty() && text.len() <= 253 && !text.starts_with('-') && text.chars().all(name))
 }
 
 /// What `chronyc -c -n tracking` says.

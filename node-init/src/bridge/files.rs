@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The three files that make systemd-networkd put a bridge over a card. Texts in, texts out.
 
+use provisioner_api::words::{self, Unwritable};
+
 /// The file that the life in RAM wrote for the card; it stays as it is and is what a rollback comes back to.
 pub const CARD_NETWORK: &str = "etc/systemd/network/10-gleaner.network";
 
@@ -11,9 +13,6 @@ const PORT: &str = "etc/systemd/network/05-gleaner-port.network";
 
 /// What a node without a file of its own for the card gets: the same as the life in RAM would have written.
 const BY_DHCP: &str = "[Network]\nDHCP=ipv4\n\n[DHCPv4]\nClientIdentifier=mac\n";
-
-/// Longest name of an interface that Linux takes (IFNAMSIZ less the terminating zero).
-const NAME_LIMIT: usize = 15;
 
 /// A bridge over a card.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +25,8 @@ pub struct Plan {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadBridge {
     /// Not a name that the kernel or networkd would take.
-    #[error("{0:?} is not a name for a bridge (up to 15 letters, digits, '-', '_')")]
-    Name(String),
+    #[error(transparent)]
+    Name(#[from] Unwritable),
     /// Not six hex bytes.
     #[error("{0:?} is not a hardware address")]
     Mac(String),
@@ -36,11 +35,7 @@ pub enum BadBridge {
 impl Plan {
     /// Checks what comes from the wire before it gets near a file.
     pub fn new(bridge: &str, mac: &str) -> Result<Self, BadBridge> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        let first = bridge.chars().next().is_some_and(|c| c.is_ascii_alphabetic());
-        if !first || bridge.len() > NAME_LIMIT || !bridge.chars().all(plain) {
-            return Err(BadBridge::Name(bridge.into()));
-        }
+        let bridge = words::bridge(bridge)?;
         let bytes: Vec<&str> = mac.split(':').collect();
         if bytes.len() != 6
             || !bytes
@@ -172,7 +167,8 @@ mod tests {
     #[test]
     fn names_that_could_add_a_line_or_a_path_are_refused() {
         for name in ["", "0br", "br0\n[Match]", "br 0", "../x", "a-name-too-long-", "bré"] {
-            assert_eq!(Plan::new(name, "52:54:00:77:00:01"), Err(BadBridge::Name(name.into())));
+            let refused = Plan::new(name, "52:54:00:77:00:01");
+            assert!(matches!(refused, Err(BadBridge::Name(_))), "{name:?}");
         }
         for mac in ["", "52:54", "52:54:00:77:00:0g", "52:54:00:77:00:01\n", "525400770001"] {
             assert_eq!(Plan::new("br0", mac), Err(BadBridge::Mac(mac.into())));

@@ -23,6 +23,8 @@ pub struct Written {
     pub bytes: u64,
     /// From the image's first byte to its last; what comes after is the same for a small image and a large one.
     pub time: Duration,
+    /// What is not as the order wants it and does not keep the node from starting.
+    pub notes: Vec<String>,
 }
 
 /// Everything that an installation needs besides its order.
@@ -57,18 +59,23 @@ pub fn run(tools: &Tools<'_>, order: &Install, meter: &Meter<'_>) -> Result<Writ
     let source = HttpSource::new(&order.image.url, &waiting);
     let manifest = fetch_manifest(&source, order).map_err(failed)?;
     let seed = seed(order, &manifest).map_err(failed)?;
+    if seed.is_none() {
+        // What cannot be written in the end is refused before an hour of writing.
+        set_up::files(order, None, tools.key, tools.mac).map_err(|e| unfit_order(&e))?;
+    }
     let started = Instant::now();
     let first = write_body(host, &name, &manifest, &source, meter).map_err(failed)?;
     let time = started.elapsed();
 
     meter.progress(Stage::SettingUp, 0, format!("setting {} up", order.name));
+    let mut notes = Vec::new();
     let fitted = if let Some(seed) = &seed {
         // The image's own cloud-init sets it up, and what is kept of the node is put back when it joins.
         Fitted::Seed(seed)
     } else {
         let capsule =
             capsule(tools, meter).map_err(|e| set_up_failed("fetching the identity capsule", &e.to_string()))?;
-        set_up(tools, order, &manifest, capsule.as_ref(), &name)?;
+        notes = set_up(tools, order, &manifest, capsule.as_ref(), &name)?;
         Fitted::Root(order.root_size)
     };
     meter.progress(Stage::SettingUp, 800, "making the disk bootable".into());
@@ -78,6 +85,7 @@ pub fn run(tools: &Tools<'_>, order: &Install, meter: &Meter<'_>) -> Result<Writ
     Ok(Written {
         bytes: manifest.disk_size,
         time,
+        notes,
     })
 }
 
@@ -147,18 +155,24 @@ fn set_up(
     manifest: &Manifest,
     capsule: Option<&Capsule>,
     disk: &str,
-) -> Result<(), FailCause> {
+) -> Result<Vec<String>, FailCause> {
     let Some(root) = manifest.root() else {
         return Err(set_up_failed("mounting the root partition", "the image has none"));
     };
-    let files = set_up::files(order, capsule, tools.key, tools.mac)
-        .map_err(|e| set_up_failed("putting its files together", &format!("{e:#}")))?;
+    let files = set_up::files(order, capsule, tools.key, tools.mac).map_err(|e| unfit_order(&e))?;
+    let mut notes = Vec::new();
     tools
         .host
         .with_partition(disk, root, &mut |target| {
-            set_up::write_into(target, &files, &order.timezone)
+            notes = set_up::write_into(target, &files, &order.timezone)?;
+            Ok(())
         })
-        .map_err(|e| set_up_failed("writing its files", &format!("{e:#}")))
+        .map_err(|e| set_up_failed("writing its files", &format!("{e:#}")))?;
+    Ok(notes)
+}
+
+fn unfit_order(error: &anyhow::Error) -> FailCause {
+    set_up_failed("putting its files together", &format!("{error:#}"))
 }
 
 fn set_up_failed(step: &str, detail: &str) -> FailCause {

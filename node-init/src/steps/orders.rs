@@ -103,7 +103,13 @@ fn carry_out(tools: &install::Tools<'_>, order: Order, reporter: &mut Reporter<'
                 &format!("fetching {} {}", order.image.name, order.image.version),
             );
             let written = reporter.with_progress(|meter| install::run(tools, &order, meter));
-            written.map(|written| Event::Written {
+            let told = |written: install::Written| {
+                for text in written.notes.iter().cloned() {
+                    reporter.event(Event::Note { text });
+                }
+                written
+            };
+            written.map(told).map(|written| Event::Written {
                 bytes: written.bytes,
                 milliseconds: u64::try_from(written.time.as_millis()).unwrap_or(u64::MAX),
                 mark: order.mark,

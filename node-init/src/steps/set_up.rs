@@ -10,6 +10,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use provisioner_api::words;
 use provisioner_api::{Capsule, Install, Names, is_mark, mark_file};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::json;
@@ -18,10 +19,14 @@ use crate::capsule::{self, CapsuleEntry};
 use crate::clock;
 use crate::key::NodeKey;
 
+/// The name of the time zone, below the root (Debian's; systemd reads the link beside it).
+const TIME_ZONE: &str = "etc/timezone";
+/// The zone of an image that was told none.
+const UTC: &str = "Etc/UTC";
+
 /// Every file of the node, in the order in which they are written.
 pub fn files(order: &Install, capsule: Option<&Capsule>, key: &NodeKey, mac: &str) -> Result<Vec<CapsuleEntry>> {
-    ensure!(is_host_name(&order.name), "{:?} is not a host name", order.name);
-    let name = &order.name;
+    let name = words::host_name(&order.name)?;
     let text = |path: &str, mode, content: String| CapsuleEntry {
         path: path.to_owned(),
         mode,
@@ -41,7 +46,7 @@ pub fn files(order: &Install, capsule: Option<&Capsule>, key: &NodeKey, mac: &st
         ),
         text("etc/node-init/config.json", 0o644, format!("{config:#}\n")),
         text("boot/grub/gleaner.cfg", 0o644, grub(&order.kernel_args)?),
-        text("etc/timezone", 0o644, format!("{}\n", zone(&order.timezone)?)),
+        text(TIME_ZONE, 0o644, format!("{}\n", words::time_zone(&order.timezone)?)),
     ];
     if let Some(mark) = &order.mark {
         ensure!(is_mark(mark), "{mark:?} is not the mark of an installation");
@@ -67,12 +72,13 @@ pub fn files(order: &Install, capsule: Option<&Capsule>, key: &NodeKey, mac: &st
     Ok(files)
 }
 
-/// Writes them below `root`.
-pub fn write_into(root: &Path, files: &[CapsuleEntry], timezone: &str) -> Result<()> {
+/// Writes them below `root`. Returns what is not as the order wants it and does not keep the node from starting.
+pub fn write_into(root: &Path, files: &[CapsuleEntry], timezone: &str) -> Result<Vec<String>> {
     for file in files {
         write(root, file).with_context(|| format!("writing /{}", file.path))?;
     }
-    local_time(root, timezone).context("setting the time zone")
+    let note = local_time(root, timezone).context("setting the time zone")?;
+    Ok(note.into_iter().collect())
 }
 
 fn write(root: &Path, file: &CapsuleEntry) -> Result<()> {
@@ -114,17 +120,45 @@ fn make_folders(root: &Path, path: &str) -> Result<()> {
     Ok(())
 }
 
-/// A zone that the image does not have leaves it at UTC.
-fn local_time(root: &Path, timezone: &str) -> Result<()> {
-    let data = format!("usr/share/zoneinfo/{}", zone(timezone)?);
-    if !root.join(&data).exists() {
-        return Ok(());
+/// The time zone, by its name and by its rules. Where the image does not have them the node runs in UTC, and says so.
+fn local_time(root: &Path, timezone: &str) -> Result<Option<String>> {
+    let wanted = words::time_zone(timezone)?;
+    if link_zone(root, wanted)? {
+        return Ok(None);
+    }
+    if wanted == "UTC" {
+        // The same zone by its older name; an image without any rules runs in it, too.
+        link_zone(root, UTC)?;
+        return Ok(None);
+    }
+    let universal = CapsuleEntry {
+        path: TIME_ZONE.into(),
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        content: format!("{UTC}\n").into_bytes(),
+    };
+    write(root, &universal)?;
+    link_zone(root, UTC)?;
+    Ok(Some(format!(
+        "the image does not know the time zone {wanted}, so this node runs in UTC; name another zone in the profile, or \
+         put the package with it (Debian: tzdata-legacy) into the image, then rebuild the node"
+    )))
+}
+
+/// Makes a zone's rules those of the system; `false` where the image does not have them.
+fn link_zone(root: &Path, zone: &str) -> Result<bool> {
+    let rules = format!("usr/share/zoneinfo/{zone}");
+    // The image's own links lead from its root, not from ours: what is there is what counts.
+    if !root.join(&rules).symlink_metadata().is_ok_and(|found| !found.is_dir()) {
+        return Ok(false);
     }
     let link = root.join("etc/localtime");
     if link.symlink_metadata().is_ok() {
         fs::remove_file(&link)?;
     }
-    Ok(symlink(format!("/{data}"), link)?)
+    symlink(format!("/{rules}"), link)?;
+    Ok(true)
 }
 
 /// The card by its address, whatever it is called next year (systemd.network(5)). DHCP by address, too: the lease of
@@ -157,51 +191,21 @@ fn resolv_conf(names: &Names) -> Result<String> {
 }
 
 fn domain(names: &Names) -> Result<&str> {
-    let is_domain = names.domain.split('.').all(is_host_name);
-    ensure!(is_domain, "{:?} is not a domain", names.domain);
-    Ok(&names.domain)
+    Ok(words::domain(&names.domain)?)
 }
 
-/// Sourced by the image's grub.cfg. Nothing may end the quotes.
+/// Sourced by the image's grub.cfg.
 fn grub(arguments: &str) -> Result<String> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || " -_.,:=/@+%".contains(c);
-    ensure!(
-        arguments.chars().all(plain),
-        "the kernel arguments {arguments:?} hold characters that GRUB would read"
-    );
-    Ok(format!("set gleaner_args=\"{}\"\n", arguments.trim()))
+    Ok(format!("set gleaner_args=\"{}\"\n", words::for_grub(arguments)?))
 }
 
 fn authorized_keys(keys: &[String]) -> Result<String> {
     let mut lines = String::new();
     for key in keys {
-        let key = key.trim();
-        ensure!(
-            !key.is_empty() && !key.contains(|c: char| c.is_control()),
-            "{key:?} is not one line"
-        );
-        lines.push_str(key);
+        lines.push_str(words::authorized_key(key)?);
         lines.push('\n');
     }
     Ok(lines)
-}
-
-fn zone(timezone: &str) -> Result<&str> {
-    let word = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "+-_".contains(c));
-    match timezone {
-        "" => Ok("UTC"),
-        zone if zone.split('/').all(word) => Ok(zone),
-        other => bail!("{other:?} is not a time zone"),
-    }
-}
-
-/// RFC 1123 2.1, one label or several.
-fn is_host_name(name: &str) -> bool {
-    let label = |l: &str| {
-        let inner = l.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-        (1..=63).contains(&l.len()) && inner && !l.starts_with('-') && !l.ends_with('-')
-    };
-    name.len() <= 64 && name.split('.').all(label)
 }
 
 /// machine-id(5): 128 random bits, as a version 4 UUID without dashes.
@@ -320,6 +324,32 @@ mod tests {
     }
 
     #[test]
+    fn a_zone_that_the_image_lacks_is_told_and_is_not_utc_without_a_word() {
+        let root = tempfile::tempdir().unwrap();
+        let zones = root.path().join("usr/share/zoneinfo");
+        fs::create_dir_all(root.path().join("etc")).unwrap();
+        for zone in ["Etc/UTC", "Europe/Vienna"] {
+            fs::create_dir_all(zones.join(zone).parent().unwrap()).unwrap();
+            fs::write(zones.join(zone), "TZif").unwrap();
+        }
+        let link = |root: &Path| fs::read_link(root.join("etc/localtime")).unwrap();
+        assert_eq!(write_into(root.path(), &[], "Europe/Vienna").unwrap(), [""; 0]);
+        assert_eq!(link(root.path()), Path::new("/usr/share/zoneinfo/Europe/Vienna"));
+        assert_eq!(write_into(root.path(), &[], "UTC").unwrap(), [""; 0]);
+        assert_eq!(link(root.path()), Path::new("/usr/share/zoneinfo/Etc/UTC"));
+        // A folder is no zone.
+        for absent in ["US/Pacific", "Europe"] {
+            let notes = write_into(root.path(), &[], absent).unwrap();
+            assert!(
+                notes.len() == 1 && notes[0].contains(absent) && notes[0].contains("UTC"),
+                "{notes:?}"
+            );
+            assert_eq!(link(root.path()), Path::new("/usr/share/zoneinfo/Etc/UTC"));
+            assert_eq!(fs::read_to_string(root.path().join(TIME_ZONE)).unwrap(), "Etc/UTC\n");
+        }
+    }
+
+    #[test]
     fn an_order_that_would_smuggle_a_line_is_refused() {
         let key = NodeKey::generate().unwrap();
         for change in [
@@ -340,6 +370,19 @@ mod tests {
     }
 
     proptest! {
+        /// The provisioner asks the same words before anything is wiped.
+        #[test]
+        fn what_the_words_accept_is_written(
+            args in "[a-z0-9._,:=/@+%!$~;()#\\[\\] \"'*-]{0,30}", server in "[a-z0-9_.: -]{0,20}",
+            zone in "[A-Za-z/_+ -]{0,20}", key in "[ -~\\n]{0,30}",
+        ) {
+            let key_of_node = NodeKey::from_pem(TEST_KEY.get_or_init(|| NodeKey::generate().unwrap().to_pem())).unwrap();
+            let good = words::kernel_arguments(&args).is_ok() && words::time_server(&server).is_ok()
+                && words::time_zone(&zone).is_ok() && words::authorized_key(&key).is_ok();
+            let order = Install { kernel_args: args, ntp: vec![server], timezone: zone, ssh_keys: vec![key], ..order() };
+            prop_assert_eq!(files(&order, None, &key_of_node, "52:54:00:77:00:01").is_ok(), good);
+        }
+
         #[test]
         fn no_order_writes_outside_or_panics(name in "\\PC{0,70}", args in "\\PC{0,40}", timezone in "\\PC{0,20}") {
             let key = NodeKey::from_pem(TEST_KEY.get_or_init(|| NodeKey::generate().unwrap().to_pem())).unwrap();

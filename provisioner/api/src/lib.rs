@@ -23,6 +23,7 @@ mod ram;
 mod report;
 mod seed;
 mod template;
+pub mod words;
 
 pub use capsule::{Capsule, CapsuleFile};
 pub use doctor::{Finding, SeenCard, SeenStart, SeenStep};
