@@ -19,6 +19,8 @@ mod made;
 mod tests;
 mod written;
 
+pub use made::CAPSULES;
+
 /// The role that is in all others.
 pub const PLAIN: &str = "plain";
 

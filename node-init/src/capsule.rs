@@ -7,26 +7,11 @@
 
 mod collect;
 
-use std::path::{Component, Path};
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use provisioner_api::{Capsule, words};
 
 pub use collect::{Collected, collect};
-
-/// Folders below which a role may keep files of its identity.
-pub const ROLE_FOLDERS: [&str; 5] = ["etc", "var/lib", "root", "opt", "srv"];
-
-/// Files that node-init itself writes; a role's entry must not replace them.
-const OWN_FILES: [&str; 6] = [
-    "etc/hostname",
-    "etc/hosts",
-    "etc/machine-id",
-    "etc/node-init/config.json",
-    "etc/resolv.conf",
-    "var/lib/node-init/node.key",
-];
 
 /// Private keys and the key of the node: readable for root alone.
 const SECRET: u32 = 0o600;
@@ -108,7 +93,7 @@ pub fn files(capsule: &Capsule) -> Result<Vec<CapsuleEntry>, BadCapsule> {
         files.push(root(format!("etc/ssh/{name}"), mode, content));
     }
     for (path, file) in &capsule.entries {
-        let relative = role_path(path).ok_or_else(|| BadCapsule::Path(path.clone()))?;
+        let relative = words::kept_file(path).map_err(|_| BadCapsule::Path(path.clone()))?;
         let content = BASE64
             .decode(&file.content)
             .map_err(|_| BadCapsule::Content(path.clone()))?;
@@ -122,22 +107,6 @@ pub fn files(capsule: &Capsule) -> Result<Vec<CapsuleEntry>, BadCapsule> {
         });
     }
     Ok(files)
-}
-
-/// The path without its slash, if a role may keep a file there.
-fn role_path(path: &str) -> Option<&str> {
-    let relative = path.strip_prefix('/')?;
-    let plain = !path.contains(|c: char| c.is_control())
-        && !path.contains("//")
-        && !path.ends_with('/')
-        && Path::new(relative).components().all(|part| matches!(part, Component::Normal(_)))
-        // `components` forgives a dot in the middle.
-        && !relative.split('/').any(|part| part == ".");
-    let below = ROLE_FOLDERS
-        .iter()
-        .any(|folder| relative.strip_prefix(folder).is_some_and(|r| r.starts_with('/')));
-    let foreign = !OWN_FILES.contains(&relative) && !relative.starts_with("etc/ssh/");
-    (plain && below && foreign).then_some(relative)
 }
 
 /// OpenSSH's own rule: the public half has the private one's name and `.pub`, lower case.

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use kickstart::roles::Roles;
+use kickstart::families::Packages;
+use kickstart::roles::{CAPSULES, FILE, Role, Roles};
+use provisioner_api::words;
 
 use crate::texts::{self, Wrong};
 
@@ -31,10 +33,26 @@ pub fn load(folder: &Path) -> Result<Roles> {
             folders.insert(name, role);
         }
     }
-    Roles::with(&folders).map_err(|broken| {
+    let roles = Roles::with(&folders).map_err(|broken| {
         let lines = broken.iter().map(|broken| format!("{}/{broken}", folder.display()));
         anyhow::anyhow!("{}", lines.collect::<Vec<_>>().join("\n"))
-    })
+    })?;
+    for role in roles.all() {
+        can_be_kept(role).with_context(|| format!("{}/{}/{FILE}: capsule", folder.display(), role.name))?;
+    }
+    Ok(roles)
+}
+
+/// Whether the identity capsule can keep what a role wants: node-init would leave it out, and a rebuild would lose it.
+fn can_be_kept(role: &Role) -> Result<()> {
+    let of_any = Packages::ALL.into_iter().filter_map(|packages| role.on(packages).ok());
+    let lists = of_any
+        .flat_map(|role| role.files.iter())
+        .filter(|file| file.path.as_str().starts_with(CAPSULES));
+    for path in lists.flat_map(|list| list.contents.as_str().lines()) {
+        words::kept_file(path)?;
+    }
+    Ok(())
 }
 
 fn cannot_be_taken(folder: &Path, wrong: &[Wrong]) -> anyhow::Error {
@@ -80,6 +98,24 @@ mod tests {
             .unwrap();
         assert_eq!(web.files[0].contents.as_str(), "a = web\n");
         assert!(roles.named("plain").is_ok());
+    }
+
+    #[test]
+    fn what_no_capsule_can_keep_is_refused_before_a_rebuild_loses_it() {
+        let keeps = |path: &str| {
+            load(
+                site(&[(
+                    "web/role.toml",
+                    &format!("description = \"x\"\ncapsule = [\"{path}\"]\n[apt]\n"),
+                )])
+                .path(),
+            )
+        };
+        keeps("/var/lib/web/id").unwrap();
+        for path in ["/home/web/id", "/etc/hostname", "/etc/ssh/x"] {
+            let why = format!("{:#}", keeps(path).unwrap_err());
+            assert!(why.contains("web/role.toml: capsule") && why.contains(path), "{why}");
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ const TAKEN: [&str; 9] = [
     "system",
 ];
 /// Where node-init looks for the files that a role wants to keep through a rebuild.
-const CAPSULES: &str = "/etc/node-init/capsule.d";
+pub const CAPSULES: &str = "/etc/node-init/capsule.d";
 
 /// What a role's templates know.
 #[derive(Serialize)]

@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use provisioner_api::{Capsule, CapsuleFile};
+use provisioner_api::{Capsule, CapsuleFile, words};
 
 /// Where roles name their files, one `*.conf` a role, one absolute path a line.
 const ROLES: &str = "etc/node-init/capsule.d";
@@ -72,8 +72,8 @@ fn ssh_host_keys(root: &Path) -> anyhow::Result<BTreeMap<String, String>> {
 fn entries(root: &Path) -> anyhow::Result<(BTreeMap<String, CapsuleFile>, Vec<String>)> {
     let (mut found, mut left_out, mut sum) = (BTreeMap::new(), Vec::new(), 0);
     for path in role_files(root)? {
-        let Some(relative) = super::role_path(&path) else {
-            left_out.push(format!("{path}: not below /{}", super::ROLE_FOLDERS.join(", /")));
+        let Ok(relative) = words::kept_file(&path) else {
+            left_out.push(format!("{path}: not below /{}", words::ROLE_FOLDERS.join(", /")));
             continue;
         };
         match read_entry(&root.join(relative), SUM_LIMIT - sum) {

@@ -159,5 +159,38 @@ pub fn bridge(text: &str) -> Result<&str, Unwritable> {
     )
 }
 
+/// Folders below which a role may keep files of its identity.
+pub const ROLE_FOLDERS: [&str; 5] = ["etc", "var/lib", "root", "opt", "srv"];
+/// Files that node-init itself writes; what a role keeps must not replace them.
+const OWN_FILES: [&str; 6] = [
+    "etc/hostname",
+    "etc/hosts",
+    "etc/machine-id",
+    "etc/node-init/config.json",
+    "etc/resolv.conf",
+    "var/lib/node-init/node.key",
+];
+
+/// The absolute path of a file that the identity capsule can keep for a role; returned without its first slash.
+pub fn kept_file(path: &str) -> Result<&str, Unwritable> {
+    let relative = path.strip_prefix('/').unwrap_or_default();
+    let plain = !path.contains(char::is_control)
+        && relative
+            .split('/')
+            .all(|part| !part.is_empty() && part != "." && part != "..");
+    let below = ROLE_FOLDERS
+        .iter()
+        .any(|folder| relative.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')));
+    let foreign = !OWN_FILES.contains(&relative) && !relative.starts_with("etc/ssh/");
+    written(
+        path,
+        plain && below && foreign,
+        "a path that a role may keep files at",
+        "the absolute path of a file below /etc, /var/lib, /root, /opt or /srv, and none that node-init keeps itself (/etc/ssh, \
+         /etc/hostname, /etc/hosts, /etc/machine-id, /etc/resolv.conf and its own)",
+    )
+    .map(|_| relative)
+}
+
 #[cfg(test)]
 mod tests;

@@ -115,6 +115,27 @@ fn names_and_zones_are_words_and_no_paths() {
     }
 }
 
+#[test]
+fn a_role_keeps_files_of_its_own_in_folders_for_that() {
+    assert_eq!(kept_file("/var/lib/web/id").unwrap(), "var/lib/web/id");
+    for path in [
+        "/home/x",
+        "/etc",
+        "/etc/",
+        "etc/x",
+        "/etc/../root/x",
+        "/etc/./x",
+        "/etc//x",
+        "/etc/ssh/x",
+        "/etc/hostname",
+        "/",
+        "/etc/a\nb",
+        "",
+    ] {
+        assert!(kept_file(path).is_err(), "{path:?}");
+    }
+}
+
 /// What GRUB makes of a text between double quotes (its manual, "Quoting"): a backslash is taken away before `$`, `"`
 /// and `\`; a bare `$` begins a variable, a bare `"` ends the text.
 fn read_by_grub(text: &str) -> Option<String> {
