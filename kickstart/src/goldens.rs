@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use crate::samples;
 use crate::spec::{Checked, Spec};
-use crate::words::{Unfit, Url};
+use crate::words::{BadWord, Url};
 use crate::{Refused, Templates, families, render};
 
-type Sample = fn() -> Result<Spec, Unfit>;
+type Sample = fn() -> Result<Spec, BadWord>;
 
 fn golden(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -26,7 +26,7 @@ fn checked(sample: Sample) -> Checked {
 }
 
 /// The full sample with sources of Debian packages.
-fn full_deb() -> Result<Spec, Unfit> {
+fn full_deb() -> Result<Spec, BadWord> {
     let deb = samples::mirror()?;
     Ok(Spec {
         repositories: deb.repositories,
@@ -36,7 +36,7 @@ fn full_deb() -> Result<Spec, Unfit> {
 }
 
 /// What a ready-made image can become.
-fn full_cloud() -> Result<Spec, Unfit> {
+fn full_cloud() -> Result<Spec, BadWord> {
     Ok(Spec {
         storage: samples::plain()?.storage,
         kernel_arguments: Vec::new(),

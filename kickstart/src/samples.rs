@@ -12,12 +12,17 @@ use crate::spec::{
     Swap, Uplink, User,
 };
 use crate::words::{
-    ByPath, Command, Contents, DeviceName, FilePath, FullName, Host, HostName, KernelArgument, Keyboard, Line, Locale,
-    Mac, Name, PackageName, PublicKey, Serial, Sha256, SshKey, TimeZone, Unfit, UnitName, Url, UserName,
+    BadWord, ByPath, Command, Contents, DeviceName, FilePath, FullName, Host, HostName, KernelArgument, Keyboard, Line,
+    Locale, Mac, Name, PackageName, PublicKey, Serial, Sha256, SshKey, TimeZone, Unfit, UnitName, Url, UserName,
 };
 
 /// Text with everything in it that some parser takes for something else.
 pub const NASTY: &str = r#"a'b"c\d {{ 7*7 }} {% x %} $HOME `id` <e/> ]]> & # ; | %end é 😀"#;
+
+/// Keys of nobody: their private halves were thrown away.
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIClSxHYMguscWwtH7SZ2IlHMP/RDdQXQrvaXLqnEhmLg";
+/// Another one.
+const OTHER_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEnpOp5RQ8KhK2yhkIRdDBc2JqvZS7z9zhGuJ599uGRF";
 
 /// All samples; a layout, a firmware and a network each.
 pub fn all() -> Vec<Checked> {
@@ -40,7 +45,7 @@ pub fn site() -> Site {
     made_up_site().expect("the words of the sample are right")
 }
 
-fn made_up_site() -> Result<Site, Unfit> {
+fn made_up_site() -> Result<Site, BadWord> {
     Ok(Site {
         installation: Name::new("1b0a")?,
         answers: Url::new("http://10.77.0.1:8080/install/4f1c/")?,
@@ -75,7 +80,7 @@ fn made_up_site() -> Result<Site, Unfit> {
 }
 
 /// As little as a specification can say.
-pub fn plain() -> Result<Spec, Unfit> {
+pub fn plain() -> Result<Spec, BadWord> {
     Ok(Spec {
         hostname: HostName::new("node-01")?,
         label: None,
@@ -114,7 +119,7 @@ pub fn plain() -> Result<Spec, Unfit> {
 }
 
 /// Everything at once; its repository is of RPM packages.
-pub fn full() -> Result<Spec, Unfit> {
+pub fn full() -> Result<Spec, BadWord> {
     let plain = plain()?;
     Ok(Spec {
         label: Some(Line::new(NASTY)?),
@@ -146,13 +151,13 @@ pub fn full() -> Result<Spec, Unfit> {
             User {
                 name: UserName::new("ada")?,
                 full_name: Some(FullName::new(NASTY.replace([':', ','], ""))?),
-                keys: vec![SshKey::new(format!("ssh-ed25519 {} {NASTY}", "A".repeat(68)))?],
+                keys: vec![SshKey::new(format!("{KEY} {NASTY}"))?],
                 admin: true,
             },
             User {
                 name: UserName::new("ben")?,
                 full_name: None,
-                keys: vec![SshKey::new(format!("ssh-ed25519 {}", "B".repeat(68)))?],
+                keys: vec![SshKey::new(OTHER_KEY)?],
                 admin: false,
             },
         ],
@@ -188,7 +193,7 @@ pub fn full() -> Result<Spec, Unfit> {
 }
 
 /// Two disks with the same on both, and sources of Debian packages.
-pub fn mirror() -> Result<Spec, Unfit> {
+pub fn mirror() -> Result<Spec, BadWord> {
     let full = full()?;
     Ok(Spec {
         firmware: Firmware::Uefi,
@@ -221,7 +226,7 @@ pub fn mirror() -> Result<Spec, Unfit> {
 }
 
 /// A volume group, and an address in a network without a way out.
-pub fn volumes() -> Result<Spec, Unfit> {
+pub fn volumes() -> Result<Spec, BadWord> {
     Ok(Spec {
         storage: Storage {
             disk: DiskRule::SmallestAbove(20),
@@ -245,7 +250,7 @@ pub fn volumes() -> Result<Spec, Unfit> {
 }
 
 /// A disk for data beside the system's.
-pub fn data_disk() -> Result<Spec, Unfit> {
+pub fn data_disk() -> Result<Spec, BadWord> {
     let data = Layout::DataDisk {
         disk: DiskRule::ByPath(ByPath::new("pci-0000:00:1f.2-ata-2")?),
         mount: FilePath::new("/var/lib/libvirt/images")?,

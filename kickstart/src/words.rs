@@ -9,6 +9,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+mod ssh_key;
+mod time_zone;
+
+pub use ssh_key::{BadKey, SshKey};
+pub use time_zone::{NoZone, TimeZone};
+
 /// Longest text that is one line: a screen, a log and a person can take it in.
 const LINE: usize = 200;
 /// Longest command, key or address: an argument of a program may be longer, but then it belongs into a file.
@@ -26,6 +32,18 @@ pub struct Unfit {
     pub given: String,
     /// What would be right.
     pub right: &'static str,
+}
+
+/// Any word that is not what it should be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(transparent)]
+pub enum BadWord {
+    /// Most of them.
+    Unfit(#[from] Unfit),
+    /// A key.
+    Key(#[from] BadKey),
+    /// A time zone.
+    Zone(#[from] NoZone),
 }
 
 macro_rules! words {
@@ -87,8 +105,8 @@ words! {
     /// Name of a network device that we make: a bridge.
     DeviceName: "a device name", |text| {
         starts(text, char::is_ascii_lowercase) && text.len() <= 12 && all(text, |c| lower(c) || c == '-')
-            && !RESERVED_DEVICES.iter().any(|taken| text.starts_with(taken))
-    }, "1 to 12 lower-case letters, digits and dashes, a letter first, and not one that the kernel or we give: lo, lan, bond, vlan, eth, en";
+            && !RESERVED_DEVICES.iter().any(|taken| text.starts_with(taken)) && !ALL_DEVICES.contains(&text)
+    }, "1 to 12 lower-case letters, digits and dashes, a letter first, such as br0, and none that begins like what others give: lo, lan, bond, vlan, eth, en, wl, ww, vnet, virbr, veth";
     /// A hardware address of a card: `52:54:00:77:00:01`.
     Mac: "a card's hardware address", is_card,
         "six pairs of lower-case hexadecimal digits with colons between them, not all zeros and not a group's";
@@ -102,8 +120,8 @@ words! {
     /// Where a disk is attached: a name in `/dev/disk/by-path`.
     ByPath: "a place of a disk", |text| {
         (1..=200).contains(&text.len()) && starts(text, char::is_ascii_alphanumeric)
-            && all(text, |c| c.is_ascii_alphanumeric() || "-_.:".contains(c))
-    }, "a name in /dev/disk/by-path, without the folder, such as pci-0000:00:1f.2-ata-1";
+            && all(text, |c| c.is_ascii_alphanumeric() || "-_.:".contains(c)) && !is_partition(text)
+    }, "a name of a whole disk in /dev/disk/by-path, without the folder, such as pci-0000:00:1f.2-ata-1";
     /// An absolute path.
     FilePath: "an absolute path", is_path,
         "a slash first, then names of letters, digits and -._@+ with slashes between them, no name . or ..";
@@ -112,20 +130,11 @@ words! {
         text.len() <= 31 && starts(text, |c| c.is_ascii_lowercase() || *c == '_')
             && all(text, |c| lower(c) || c == '-' || c == '_') && text != "root"
     }, "1 to 31 lower-case letters, digits, dashes and underscores, a letter first; root has no login";
-    /// A public SSH key, as a line of `authorized_keys` without options.
-    SshKey: "a public SSH key", is_ssh_key,
-        "a type such as ssh-ed25519, the key in base64, and perhaps a comment, in one line";
     /// A locale: `en_US.UTF-8`.
     Locale: "a locale", is_locale, "a language, perhaps a country, and UTF-8: en_US.UTF-8, C.UTF-8";
     /// A keyboard layout of XKB: `us`, `de`.
     Keyboard: "a keyboard layout", |text| (2..=8).contains(&text.len()) && all(text, |c| c.is_ascii_lowercase()),
         "the name of an XKB layout, 2 to 8 lower-case letters: us, de, latam";
-    /// A time zone of the IANA database.
-    TimeZone: "a time zone", |text| {
-        text.len() <= 64 && text.split('/').all(|part| {
-            starts(part, char::is_ascii_alphanumeric) && all(part, |c| c.is_ascii_alphanumeric() || "_+-".contains(c))
-        })
-    }, "a name of the IANA database: Europe/Berlin, UTC";
     /// Name of a package.
     PackageName: "a package name", |text| {
         text.len() <= 128 && starts(text, char::is_ascii_alphanumeric)
@@ -170,8 +179,12 @@ words! {
     Contents: "the text of a file", |text| text.len() <= FILE && !text.contains('\0'), "256 kB of text at most";
 }
 
-/// The kernel gives these, or we do.
-const RESERVED_DEVICES: [&str; 6] = ["lo", "lan", "bond", "vlan", "eth", "en"];
+/// The kernel, systemd or libvirt give these, or we do.
+const RESERVED_DEVICES: [&str; 11] = [
+    "lo", "lan", "bond", "vlan", "eth", "en", "wl", "ww", "vnet", "virbr", "veth",
+];
+/// They mean all devices in `/proc/sys/net`.
+const ALL_DEVICES: [&str; 2] = ["all", "default"];
 
 impl Url {
     /// `http` or `https`.
@@ -213,12 +226,29 @@ impl Url {
     }
 }
 
+/// The word of `known` that is most like a mistyped one; none where none is like it.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    /// Two letters that are exchanged, left out or wrong; beyond that it is another word.
+    const LIKE: f64 = 0.75;
+    let word = word.to_ascii_lowercase();
+    let how_like = |other: &str| strsim::normalized_damerau_levenshtein(&word, &other.to_ascii_lowercase());
+    let all = known.into_iter().map(|other| (how_like(other), other));
+    let best = all.max_by(|(one, _), (other, _)| one.total_cmp(other));
+    best.filter(|(like, _)| *like >= LIKE).map(|(_, other)| other)
+}
+
 fn all(text: &str, fits: impl Fn(char) -> bool) -> bool {
     !text.is_empty() && text.chars().all(fits)
 }
 
 fn starts(text: &str, fits: impl Fn(&char) -> bool) -> bool {
     text.chars().next().is_some_and(|first| fits(&first))
+}
+
+/// `…-part1` is a partition's place.
+fn is_partition(place: &str) -> bool {
+    let number = place.rsplit_once("-part").map(|(_, number)| number);
+    number.is_some_and(|number| all(number, |c| c.is_ascii_digit()))
 }
 
 fn lower(c: char) -> bool {
@@ -279,23 +309,6 @@ fn is_path(text: &str) -> bool {
         && text
             .strip_prefix('/')
             .is_some_and(|rest| rest.split('/').all(name_fits))
-}
-
-fn is_ssh_key(text: &str) -> bool {
-    const KINDS: [&str; 6] = [
-        "ssh-ed25519",
-        "ssh-rsa",
-        "ecdsa-sha2-nistp256",
-        "ecdsa-sha2-nistp384",
-        "ecdsa-sha2-nistp521",
-        "sk-ssh-ed25519@openssh.com",
-    ];
-    let mut parts = text.splitn(3, ' ');
-    let kind = parts.next().is_some_and(|kind| KINDS.contains(&kind));
-    let key = parts
-        .next()
-        .is_some_and(|key| key.len() >= 40 && all(key, |c| c.is_ascii_alphanumeric() || "+/=".contains(c)));
-    text.len() <= LONG && kind && key && one_line(text)
 }
 
 fn is_locale(text: &str) -> bool {

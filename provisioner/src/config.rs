@@ -12,9 +12,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use kickstart::roles::Roles;
+use pxe::argument::Argument;
 
+use crate::network::Interface;
 use crate::rules::Rule;
 
+pub mod addresses;
+mod mistyped;
 mod networks;
 mod packages;
 mod profile;
@@ -24,9 +28,13 @@ mod written;
 pub use networks::{Dhcp, DhcpMode, Reservation, Subnet};
 pub use packages::{Cache, Packages};
 pub use profile::{Addressing, Image, Installer, Profile, Source};
+pub use validate::mac_prefix;
 
 /// Where the configuration is looked for when nobody says.
 const FILE: &str = "/etc/gleaner/gleaner.toml";
+
+/// Names in the site's domain that no node, card or profile can have: the server's own, and the pool of all nodes.
+pub const OWN_NAMES: [&str; 2] = ["controller", "nodes"];
 
 /// The file that lists every option with its default.
 pub const EXAMPLE: &str = include_str!("../gleaner.example.toml");
@@ -61,7 +69,7 @@ pub struct Config {
     /// Nodes.
     pub nodes: Nodes,
     /// Kernel arguments of the RAM environment, besides those that node-init needs.
-    pub ram_kernel_args: String,
+    pub ram_kernel_args: Vec<Argument>,
     /// What nodes can serve as.
     pub roles: Roles,
     /// The site's own templates of answer files.
@@ -96,7 +104,8 @@ impl Config {
 
     /// Means what a file with this text in this folder says.
     pub fn parse(text: &str, folder: &Path) -> Result<Self> {
-        validate::validate(toml::from_str(text)?, folder)
+        let written = toml::from_str(text).map_err(|error| mistyped::explained(&error, text))?;
+        validate::validate(written, folder)
     }
 
     /// Whether any network is served by DHCP.
@@ -108,6 +117,16 @@ impl Config {
     /// Interfaces that have a section of their own.
     pub fn mentioned(&self) -> Vec<&str> {
         self.segments.keys().map(String::as_str).collect()
+    }
+
+    /// Those of these interfaces on which DHCP is not switched off, each with what it is to do.
+    pub fn with_dhcp(&self, interfaces: Vec<Interface>) -> Vec<(Interface, Dhcp)> {
+        let with = |interface: Interface| {
+            let dhcp = self.segment(&interface.name).clone();
+            (interface, dhcp)
+        };
+        let all = interfaces.into_iter().map(with);
+        all.filter(|(_, dhcp)| dhcp.mode != DhcpMode::Off).collect()
     }
 
     /// DHCP on an interface.

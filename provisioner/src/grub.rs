@@ -93,7 +93,7 @@ impl Place {
             machine: self.machine.clone(),
             kernel: Word::new(format!("/ram/{version}/{}", RamManifest::KERNEL))?,
             initrd: Word::new(format!("/ram/{version}/{}", RamManifest::INITRD))?,
-            arguments: Word::several(&app.ram_arguments(self.at, app.config.ports.api))?,
+            arguments: app.ram_arguments(self.at, app.config.ports.api)?,
         };
         Ok(script.render())
     }

@@ -55,7 +55,7 @@ pub struct Discover {
     /// Path of the initramfs.
     pub initrd: Word,
     /// The kernel's command line, after `rdinit=` and before `BOOTIF=`.
-    pub arguments: Vec<Word>,
+    pub arguments: Vec<Argument>,
 }
 
 /// Start a distribution's own installer.
@@ -223,7 +223,7 @@ mod tests {
             machine: Text::new("node-01"),
             kernel: word("/ram/1/vmlinuz"),
             initrd: word("/ram/1/initrd"),
-            arguments: Word::several("gleaner.controller=10.77.0.1:8443 gleaner.pin=ab console=tty0").unwrap(),
+            arguments: Argument::several("gleaner.controller=10.77.0.1:8443 gleaner.pin=ab console=tty0").unwrap(),
         };
         expect_file!["testdata/discover.grub"].assert_eq(&script.render());
     }

@@ -41,7 +41,7 @@ pub struct Discover {
     /// The card that really booted, as `BOOTIF=` tells the system; iPXE's word for it where the server was not told.
     pub mac: Option<Mac>,
     /// The kernel's command line, after `initrd=` and `rdinit=` and before `BOOTIF=`.
-    pub arguments: Vec<Word>,
+    pub arguments: Vec<Argument>,
     /// URL of this script, to ask again when the files cannot be had.
     pub script: Word,
 }
@@ -166,11 +166,6 @@ impl Word {
         } else {
             Err(Unfit(text))
         }
-    }
-
-    /// Takes a command line apart at its blanks.
-    pub fn several(line: &str) -> Result<Vec<Self>, Unfit> {
-        line.split_ascii_whitespace().map(Self::new).collect()
     }
 
     /// The word.
@@ -309,7 +304,7 @@ mod tests {
             kernel: word("http://10.77.0.1:8080/ram/1/vmlinuz"),
             initrd: word("http://10.77.0.1:8080/ram/1/initrd"),
             mac,
-            arguments: Word::several("gleaner.controller=10.77.0.1:8443 gleaner.pin=ab console=tty0").unwrap(),
+            arguments: Argument::several("gleaner.controller=10.77.0.1:8443 gleaner.pin=ab console=tty0").unwrap(),
             script: word(SCRIPT),
         }
     }

@@ -251,14 +251,5 @@ impl App {
 
 /// The beginning of a hardware address, as they are written here.
 fn mac_prefix(text: &str) -> Result<String, AppError> {
-    let prefix = text.to_lowercase().replace('-', ":");
-    let parts: Vec<&str> = prefix.split(':').collect();
-    let hex = |part: &&str| part.len() == 2 && part.bytes().all(|digit| digit.is_ascii_hexdigit());
-    if parts.len() <= 6 && parts.iter().all(hex) {
-        Ok(prefix)
-    } else {
-        Err(AppError::Invalid(format!(
-            "{text:?} is not the beginning of a hardware address, like 00:1b:21"
-        )))
-    }
+    crate::config::mac_prefix(text).map_err(|wrong| AppError::Invalid(wrong.to_string()))
 }

@@ -9,6 +9,7 @@ use provisioner_api::{
     Capsule, Heartbeat, Inventory, Life, Names, NodeEvent, Orders, Progress, Register, Registered, cmdline,
 };
 use pxe::Mac;
+use pxe::argument::{Argument, Unfit};
 use pxe::home::Home;
 use tracing::info;
 
@@ -144,13 +145,15 @@ impl App {
     }
 
     /// The kernel's arguments by which node-init in RAM finds the controller and knows it, and what the site adds.
-    pub fn ram_arguments(&self, controller: Ipv4Addr, port: u16) -> String {
-        let (pin, configured) = (&self.key.pin, &self.config.ram_kernel_args);
-        format!(
-            "{}={controller}:{port} {}={pin} {configured}",
-            cmdline::CONTROLLER,
-            cmdline::PIN
-        )
+    pub fn ram_arguments(&self, controller: Ipv4Addr, port: u16) -> Result<Vec<Argument>, Unfit> {
+        let ours = [
+            Argument::new(format!("{}={controller}:{port}", cmdline::CONTROLLER))?,
+            Argument::new(format!("{}={}", cmdline::PIN, self.key.pin))?,
+        ];
+        Ok(ours
+            .into_iter()
+            .chain(self.config.ram_kernel_args.iter().cloned())
+            .collect())
     }
 
     /// The node whose TLS key (SHA-256 of its `SubjectPublicKeyInfo`, hex) this is.

@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::answer;
 use super::words::table;
-use crate::config::{Config, Profile, Source};
+use crate::config::{Config, Profile, Source, addresses};
+use crate::network::interfaces;
 
 /// The configuration in a few lines.
 #[derive(Debug, Serialize)]
@@ -22,6 +23,9 @@ struct Meaning {
     profiles: BTreeMap<String, String>,
     templates: Vec<String>,
     auto_approve: Vec<String>,
+    /// What could not be checked here, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unseen: Option<String>,
 }
 
 /// Says what it means.
@@ -33,7 +37,30 @@ pub fn run(config: &Config, json: bool) -> anyhow::Result<()> {
             bail!("in the templates {}:\n{}", config.templates.display(), lines.join("\n"))
         }
     };
-    answer(&meaning(config, templates), json, in_words)
+    let unseen = look_here(config)?;
+    let meaning = Meaning {
+        unseen,
+        ..meaning(config, templates)
+    };
+    answer(&meaning, json, in_words)
+}
+
+/// Holds the addresses against the interfaces of this machine, as the server does before it starts. Where they are not there
+/// (yet) that is told, and is no mistake of the file.
+fn look_here(config: &Config) -> anyhow::Result<Option<String>> {
+    let here = match interfaces(&config.interfaces, &config.mentioned()) {
+        Ok(here) => here,
+        Err(why) => {
+            return Ok(Some(format!(
+                "pools, gateways and reservations were not looked at: {why:#}"
+            )));
+        }
+    };
+    let wrong = addresses::wrong_here(config, here);
+    if wrong.is_empty() {
+        return Ok(None);
+    }
+    bail!("on this machine the server would not start:\n  {}", wrong.join("\n  "))
 }
 
 fn meaning(config: &Config, templates: Vec<String>) -> Meaning {
@@ -60,6 +87,7 @@ fn meaning(config: &Config, templates: Vec<String>) -> Meaning {
             .collect(),
         templates,
         auto_approve: config.rules.iter().map(|rule| rule.name.clone()).collect(),
+        unseen: None,
     }
 }
 
@@ -121,8 +149,11 @@ fn in_words(meaning: &Meaning) -> String {
             ),
         ),
     ];
+    let unseen = meaning.unseen.iter().map(|why| ("not checked", why.clone()));
     table(
         &["the configuration is good", ""],
-        rows.map(|(what, value)| vec![what.to_owned(), value]),
+        rows.into_iter()
+            .chain(unseen)
+            .map(|(what, value)| vec![what.to_owned(), value]),
     )
 }

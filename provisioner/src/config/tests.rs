@@ -6,6 +6,8 @@
 use super::*;
 use crate::disks::Choose;
 
+mod never;
+
 const FOLDER: &str = "/etc/gleaner";
 
 fn parse(text: &str) -> Result<Config> {

@@ -2,22 +2,24 @@
 //! From what is written to what is meant: defaults are filled in, words become values, and what cannot be meant is
 //! said with the name of its option.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use provisioner_api::{cmdline, words};
+use pxe::argument::Argument;
 
 use super::written::{self, Written};
-use super::{
-    Config, Dns, Enrolment, Http, Limits, Log, LogFormat, Nodes, Paths, Place, Ports, Profile, Share, Unknown,
-    is_host_name,
-};
-use crate::rules::{Conditions, Rule};
+use super::{Config, Dns, Http, Limits, Log, LogFormat, Nodes, Paths, Ports, Share, addresses, is_host_name};
 
+mod enrolment;
 mod networks;
 mod profiles;
+mod rules;
+
+pub use rules::mac_prefix;
 
 /// The serial line for machines without a screen, the screen for everybody else; few kernel messages between
 /// what node-init writes large; a kernel that dies starts over when a person has had time to read why; and a root file
@@ -71,34 +73,44 @@ pub(super) fn validate(written: Written, folder: &Path) -> Result<Config> {
     );
     let templates = written.templates.unwrap_or_else(|| paths.config.join("templates"));
     let interfaces = written.interfaces.unwrap_or_default();
+    check_interfaces(&interfaces)?;
     let dhcp = networks::dhcp("dhcp", &written.dhcp, None)?;
-    let approving = written.auto_approve.into_iter().map(|rule| rule_of(rule, &profiles));
+    let (subnets, reservations) = (
+        networks::subnets(&written.subnets, &dhcp)?,
+        networks::reservations(written.reservations)?,
+    );
+    // What depends on our own addresses is looked at where they are known.
+    let far = reservations
+        .iter()
+        .filter(|own| subnets.iter().any(|subnet| subnet.contains(own.address)));
+    let far: Vec<_> = far.cloned().collect();
+    let wrong = addresses::wrong(&[], &subnets, &far, true);
+    if let Some(wrong) = wrong.first() {
+        bail!("{wrong}");
+    }
     Ok(Config {
         site: written.site.unwrap_or_else(|| "Gleaner".into()),
         paths,
         segments: networks::segments(&written.segments, &dhcp, &interfaces)?,
-        subnets: networks::subnets(&written.subnets, &dhcp)?,
-        reservations: networks::reservations(written.reservations)?,
+        subnets,
+        reservations,
+        enrolment: enrolment::enrolment(&written.enrolment, &interfaces)?,
         interfaces,
         dhcp,
-        ports: ports(&written.ports),
+        ports: ports(&written.ports)?,
         dns: dns(written.dns)?,
         ntp: written.ntp.unwrap_or(true),
         limits: limits(&written.limits)?,
         http: http(written.http)?,
         nodes: nodes(written.nodes)?,
-        ram_kernel_args: one_line(
-            "ram_kernel_args",
-            written.ram_kernel_args.unwrap_or_else(|| RAM_KERNEL_ARGS.into()),
-        )?,
+        ram_kernel_args: ram_kernel_args(written.ram_kernel_args.as_deref().unwrap_or(RAM_KERNEL_ARGS))?,
         default_profile,
-        rules: approving.collect::<Result<_>>()?,
+        rules: rules::rules(written.auto_approve, &profiles)?,
         roles,
         templates,
         profiles,
-        enrolment: enrolment(&written.enrolment)?,
         packages: super::Packages::validate(written.packages)?,
-        log: log(written.log),
+        log: log(written.log)?,
     })
 }
 
@@ -159,56 +171,64 @@ fn http(written: written::Http) -> Result<Http> {
     })
 }
 
-fn enrolment(written: &written::Enrolment) -> Result<Enrolment> {
-    let unknown = |written: written::Unknown| match written {
-        written::Unknown::Auto => Unknown::Auto,
-        written::Unknown::Enrol => Unknown::Enrol,
-        written::Unknown::Ask => Unknown::Ask,
-        written::Unknown::Ignore => Unknown::Ignore,
-    };
-    let segments = written
-        .segments
-        .iter()
-        .map(|(name, written)| Ok((place(name)?, unknown(*written))));
-    Ok(Enrolment {
-        unknown: written.unknown.map_or(Unknown::Auto, unknown),
-        segments: segments.collect::<Result<_>>()?,
-    })
+/// What both kinds of boot script can carry, and what does not take the place of our own words: the kernel and node-init
+/// believe the last of two.
+fn ram_kernel_args(line: &str) -> Result<Vec<Argument>> {
+    ensure!(
+        line.len() <= words::LONGEST_KERNEL_LINE && !line.contains(char::is_control),
+        "ram_kernel_args: must be one line of {} bytes at most, or the kernel cuts it off",
+        words::LONGEST_KERNEL_LINE
+    );
+    let arguments = Argument::several(line).context("ram_kernel_args")?;
+    for argument in &arguments {
+        let ours = [cmdline::CONTROLLER, cmdline::PIN, cmdline::BOOTIF, "initrd"].contains(&argument.key());
+        ensure!(
+            !ours,
+            "ram_kernel_args: {argument} would take the place of what the boot script says itself; leave it out"
+        );
+    }
+    Ok(arguments)
 }
 
-fn place(name: &str) -> Result<Place> {
-    let Some((network, prefix)) = name.split_once('/') else {
-        return Ok(Place::Interface(name.to_owned()));
-    };
-    let network = network
-        .parse()
-        .ok()
-        .zip(prefix.parse().ok().filter(|prefix| *prefix <= 32));
-    let (network, prefix) =
-        network.with_context(|| format!("enrolment.segments: {name:?} is not like \"198.51.100.0/24\""))?;
-    Ok(Place::Network(network, prefix))
+fn check_interfaces(interfaces: &[String]) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for name in interfaces {
+        // IFNAMSIZ less the zero at the end; the kernel takes neither slashes nor blanks in one (dev_valid_name).
+        let fits =
+            (1..=15).contains(&name.len()) && !name.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/');
+        ensure!(
+            fits,
+            "interfaces: {name:?} cannot be the name of an interface; `ip link` lists those that there are"
+        );
+        ensure!(
+            name != "lo",
+            "interfaces: no machine is on the loopback; name the interface that the machines are on"
+        );
+        ensure!(seen.insert(name), "interfaces: {name} is named twice");
+    }
+    Ok(())
 }
 
 fn dns(written: written::Dns) -> Result<Option<Dns>> {
     let domain = written.domain.unwrap_or_else(|| DOMAIN.into()).to_ascii_lowercase();
-    // RFC 1035, 2.3.1: letters, digits and hyphens, up to 63 of them between dots.
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-            && !(label.starts_with('-') || label.ends_with('-'))
-    };
     ensure!(
-        domain.len() <= LONGEST_DOMAIN && domain.split('.').all(is_label),
+        domain.len() <= LONGEST_DOMAIN && words::domain(&domain).is_ok(),
         "dns.domain: {domain:?} is no domain (letters, digits and hyphens between dots, no dot at the end)"
     );
+    for server in written.forward.iter().flatten() {
+        ensure!(
+            !server.is_unspecified() && !server.is_multicast(),
+            "dns.forward: {server} is nobody's address; name the address of a name server"
+        );
+    }
     Ok(written.serve.unwrap_or(true).then(|| Dns {
         domain,
         forward: written.forward.unwrap_or_default(),
     }))
 }
 
-fn ports(written: &written::Ports) -> Ports {
-    Ports {
+fn ports(written: &written::Ports) -> Result<Ports> {
+    let ports = Ports {
         dhcp: written.dhcp.unwrap_or(67),
         pxe: written.pxe.unwrap_or(4011),
         tftp: written.tftp.unwrap_or(69),
@@ -217,7 +237,31 @@ fn ports(written: &written::Ports) -> Ports {
         http: written.http.unwrap_or(8080),
         api: written.api.unwrap_or(8443),
         packages: written.packages.unwrap_or(3142),
+    };
+    let Ports {
+        dhcp,
+        pxe,
+        tftp,
+        ntp,
+        dns,
+        http,
+        api,
+        packages,
+    } = ports;
+    apart(&[("dhcp", dhcp), ("pxe", pxe), ("tftp", tftp), ("ntp", ntp), ("dns", dns)])?;
+    apart(&[("http", http), ("api", api), ("packages", packages), ("dns", dns)])?;
+    Ok(ports)
+}
+
+/// Ports of one protocol; 0 is whichever the kernel gives.
+fn apart(ports: &[(&str, u16)]) -> Result<()> {
+    for (at, (name, port)) in ports.iter().enumerate() {
+        let same = ports[..at].iter().find(|(_, other)| other == port && *port != 0);
+        if let Some((other, _)) = same {
+            bail!("ports.{name}: {port} is ports.{other} already; each needs a port of its own");
+        }
     }
+    Ok(())
 }
 
 fn nodes(written: written::Nodes) -> Result<Nodes> {
@@ -268,43 +312,17 @@ fn nodes(written: written::Nodes) -> Result<Nodes> {
     })
 }
 
-fn rule_of(written: written::Rule, profiles: &BTreeMap<String, Profile>) -> Result<Rule> {
-    let name = written.name;
-    let option = |option: &str| format!("auto_approve {name:?}: {option}");
-    if let Some(profile) = &written.profile {
-        ensure!(
-            profiles.contains_key(profile),
-            "{}: there is no [profiles.{profile}]",
-            option("profile")
-        );
-    }
-    let size = |what: &str, text: Option<String>| text.map(|text| size(&option(what), &text)).transpose();
-    let when = Conditions {
-        manufacturer: written.manufacturer,
-        product: written.product,
-        memory_min: size("memory_min", written.memory_min)?,
-        disk_min: size("disk_min", written.disk_min)?,
-        cpu_64bit: written.cpu_64bit,
-        kvm: written.kvm,
-        mac_prefix: written.mac_prefix.map(|prefix| prefix.to_lowercase().replace('-', ":")),
-        firmware: written.firmware,
-        disks_empty: written.disks_empty,
-    };
-    Ok(Rule {
-        profile: written.profile,
-        when,
-        name,
-    })
-}
-
-fn log(written: written::Log) -> Log {
-    Log {
+fn log(written: written::Log) -> Result<Log> {
+    let filter = written.filter.unwrap_or_else(|| "info".into());
+    let tried = tracing_subscriber::EnvFilter::try_new(&filter);
+    tried.with_context(|| format!("log.filter: {filter:?} is not like \"info\" or \"provisioner=debug\""))?;
+    Ok(Log {
         format: match written.format {
             None | Some(written::Format::Pretty) => LogFormat::Pretty,
             Some(written::Format::Json) => LogFormat::Json,
         },
-        filter: written.filter.unwrap_or_else(|| "info".into()),
-    }
+        filter,
+    })
 }
 
 fn time(option: &str, text: Option<&str>, default: Duration) -> Result<Duration> {
@@ -339,10 +357,4 @@ pub(super) fn size(option: &str, text: &str) -> Result<u64> {
         .zip(factor)
         .and_then(|(number, factor)| number.checked_mul(factor));
     bytes.with_context(|| format!("{option}: {text:?} is not a size like \"40 GB\" or \"512 MiB\""))
-}
-
-/// Kernel arguments become part of one line of a boot script.
-pub(super) fn one_line(option: &str, text: String) -> Result<String> {
-    ensure!(!text.chars().any(char::is_control), "{option}: must be one line");
-    Ok(text)
 }

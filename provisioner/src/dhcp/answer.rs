@@ -149,6 +149,7 @@ fn answer_here(segment: &mut Segment, around: &Around<'_>, request: &Request, no
 fn lease(segment: &mut Segment, around: &Around<'_>, request: &Request, advice: Advice, now: Now) -> Option<Outgoing> {
     let boot = choose(segment, around, &request.client, advice);
     let outcome = decide(segment, around, request, now.unix);
+    let outcome = possible(segment, around, request, outcome, now.unix);
     sight(segment, around, request, &outcome, &boot, now.unix);
     let answer = reply(segment, request, &outcome, &boot)?;
     match outcome {
@@ -377,6 +378,15 @@ impl Segment {
         }
     }
 
+    /// Whether a machine of this network can have an address at all.
+    fn can_be_given(&self, address: Ipv4Addr) -> bool {
+        let server = [self.network.server, self.interface.address].contains(&address);
+        let router = self.network.gateway == Some(address);
+        // RFC 3021: a network of two addresses has no other two.
+        let ends = [self.interface.network(), self.interface.broadcast()].contains(&address);
+        self.interface.contains(address) && !server && !router && (!ends || self.interface.prefix >= 31)
+    }
+
     /// Whether an address is a card's already, by a lease or by its reservation.
     fn is_its_own(&self, mac: Mac, address: Ipv4Addr) -> bool {
         self.table.is_bound(mac, address) || self.reserved.get(&mac).is_some_and(|own| own.address == address)
@@ -503,6 +513,29 @@ fn decide(segment: &mut Segment, around: &Around<'_>, request: &Request, now: u6
         // field"; one that is not of this network is nobody's whom we could help.
         Kind::Inform if segment.interface.contains(request.ciaddr) => Outcome::Settings,
         Kind::Inform => Outcome::Silence,
+    }
+}
+
+/// Whatever the settings and the lease log say: an address that is the server's, the router's or the network's own is given
+/// to nobody.
+fn possible(segment: &mut Segment, around: &Around<'_>, request: &Request, outcome: Outcome, now: u64) -> Outcome {
+    let (Outcome::Offer(address) | Outcome::Ack(address)) = outcome else {
+        return outcome;
+    };
+    if segment.can_be_given(address) {
+        return outcome;
+    }
+    segment.promises.retain(|record| record.address() != address);
+    let detail = format!(
+        "{address} on {} is not given to {}: it is this server's, the router's or the network's own; look at the pool and the \
+         reservations",
+        segment.interface.name, request.client.mac
+    );
+    segment.notice(around, "address-impossible", detail, now);
+    if request.kind == Kind::Request {
+        segment.refuse(request, Refusal::NotInPool)
+    } else {
+        Outcome::Silence
     }
 }
 

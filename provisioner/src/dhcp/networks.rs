@@ -14,14 +14,12 @@ use super::Settings;
 use super::answer::{Now, Segment};
 use super::check::Checks;
 use super::encore::Encores;
-use crate::config::{Dhcp, Reservation, Subnet};
+use crate::config::{Dhcp, Reservation, Subnet, addresses};
 use crate::network::watch::Watch;
 use crate::network::{Addresses, Here, Interface};
 
 /// Largest pool that is chosen without being asked for: a thousand PCs.
 const POOL: u32 = 1024;
-/// Shortest lease. Clients renew at half of it, and firmware does not renew at all while it loads.
-const SHORTEST_LEASE: u64 = 120;
 
 /// Seconds that a lease of before may have left: a week and, where leases are longer, renewals that come long before.
 const LONGEST_LEFT: u64 = 7 * 24 * 3600;
@@ -71,24 +69,17 @@ pub(super) fn check(settings: &mut Settings, here: &Here) -> Result<()> {
         .collect();
     let all_there = here.absent.iter().all(|name| settings.by_name(name).is_none());
     let on_an_interface = |address: Ipv4Addr| served.iter().any(|(other, _)| other.contains(address));
-    for (first, last) in served.iter().filter_map(|(_, dhcp)| dhcp.pool) {
-        let fits = |(interface, _): &(&Interface, &Dhcp)| interface.contains(first) && interface.contains(last);
-        ensure!(
-            !all_there || served.iter().any(fits),
-            "the DHCP pool {first} to {last} is on no network of the served interfaces; move it, or leave it out"
-        );
-    }
     let mut relayed_by = Vec::new();
     for subnet in &settings.subnets {
         ensure!(!on_an_interface(subnet.network), "{}", itself(subnet));
         relayed_by.push(relays_of(settings, &served, here, subnet)?);
     }
-    for Reservation { mac, address, .. } in &settings.reservations {
-        ensure!(
-            !all_there || on_an_interface(*address) || settings.subnets.iter().any(|subnet| subnet.contains(*address)),
-            "reservations: {address} for {mac} is on no network that is served"
-        );
-    }
+    let segments: Vec<(Interface, Dhcp)> = served
+        .iter()
+        .map(|(interface, dhcp)| ((*interface).clone(), (*dhcp).clone()))
+        .collect();
+    let wrong = addresses::wrong(&segments, &settings.subnets, &settings.reservations, all_there);
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n  "));
     for (subnet, interface) in settings.subnets.iter_mut().zip(relayed_by) {
         subnet.interface = Some(interface);
     }
@@ -151,7 +142,7 @@ impl Site<'_> {
             .filter(|reservation| interface.contains(reservation.address))
             .map(|reservation| (reservation.mac, reservation.clone()))
             .collect();
-        let ours = [interface.address, interface.broadcast(), server];
+        let ours = [interface.address, interface.network(), interface.broadcast(), server];
         let others = dhcp.gateway.iter().chain(&dhcp.dns).copied();
         let kept = reserved.values().map(|reservation| reservation.address);
         let never: Vec<Ipv4Addr> = ours.into_iter().chain(others).chain(kept).collect();
@@ -181,7 +172,7 @@ impl Site<'_> {
             table,
             pool,
             watch,
-            lease_time: u32::try_from(dhcp.lease_time.as_secs().max(SHORTEST_LEASE)).unwrap_or(u32::MAX),
+            lease_time: u32::try_from(dhcp.lease_time.as_secs()).unwrap_or(u32::MAX),
             probe: Mac(probe),
             reserved,
             dialects: Dialects::default(),

@@ -5,10 +5,12 @@
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
+use crate::config::OWN_NAMES;
+
 /// What the controller is called in the site's domain.
-pub(crate) const CONTROLLER: &str = "controller";
+pub(crate) const CONTROLLER: &str = OWN_NAMES[0];
 /// The pool of all nodes.
-pub(super) const NODES: &str = "nodes";
+pub(super) const NODES: &str = OWN_NAMES[1];
 /// Where addresses are names (RFC 1035, 3.5).
 const REVERSE: &str = ".in-addr.arpa";
 /// Addresses of a pool in one answer. They fit into 512 bytes, which is all that old resolvers take over UDP

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::firewall::{Door, Protocol, closed_by_iptables, closed_by_nft};
 use super::server::{Facts, Port};
-use crate::config::Config;
+use crate::config::{Config, addresses};
 use crate::network::interfaces;
 use crate::serve::{holder, holder_at};
 use crate::state;
@@ -25,16 +25,16 @@ pub fn look(config: &Config, running: bool, now: i64) -> Facts {
     let wanted = ports.iter().map(|port| (port.protocol, port.number));
     let packages = crate::packages::is_wanted(config).then_some((Protocol::Tcp, config.ports.packages));
     let wanted: Vec<(Protocol, u16)> = wanted.chain(time).chain(packages).collect();
-    let no_interface = config
-        .serves_dhcp()
-        .then(|| interfaces(&config.interfaces, &config.mentioned()).err())
-        .flatten()
-        .map(|error| format!("{error:#}"));
+    let (no_interface, addresses) = match interfaces(&config.interfaces, &config.mentioned()) {
+        Ok(here) => (None, addresses::wrong_here(config, here)),
+        Err(error) => (config.serves_dhcp().then(|| format!("{error:#}")), Vec::new()),
+    };
     Facts {
         running,
         ports,
         closed: closed(&wanted),
         no_interface,
+        addresses,
         room: room(&config.paths.state),
         state: (!running).then(|| state::trouble(&config.paths.state)).flatten(),
         exposed: state::readable_by_others(&config.paths.state),

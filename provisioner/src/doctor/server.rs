@@ -33,6 +33,8 @@ pub struct Facts {
     pub unserved: Vec<String>,
     /// Why no interface is served; `None` where some are.
     pub no_interface: Option<String>,
+    /// Addresses of the settings that no machine can have on the networks of now, in words.
+    pub addresses: Vec<String>,
     /// Bytes free where the state is, and where that is.
     pub room: Option<(u64, PathBuf)>,
     /// Why the server cannot start on its state; `None` where it can, or runs.
@@ -86,6 +88,7 @@ pub fn examine(facts: &Facts) -> Vec<Finding> {
         let (says, action) = why.split_once("; ").unwrap_or((why, "give it a fixed address"));
         findings.push(finding("no-interface", says, action));
     }
+    findings.extend(facts.addresses.iter().map(|wrong| impossible(wrong)));
     findings.extend(facts.closed.iter().map(closed));
     findings.extend(facts.unserved.iter().map(|network| unserved(network)));
     findings.extend(facts.interrupted.iter().map(interrupted));
@@ -183,6 +186,16 @@ fn taken(port: &Port) -> Option<Finding> {
         grave: port.spare.is_none(),
         ..finding("port-taken", says, port.spare.unwrap_or(action))
     })
+}
+
+/// The server refuses to start with them; one that runs gives them to nobody.
+fn impossible(wrong: &str) -> Finding {
+    let (says, action) = wrong.rsplit_once("; ").unwrap_or((wrong, "correct the settings"));
+    finding(
+        "addresses",
+        says,
+        format!("{action}; then: provisioner check-config, and restart the provisioner"),
+    )
 }
 
 fn unserved(network: &str) -> Finding {
@@ -337,6 +350,13 @@ mod tests {
                     ..well()
                 },
                 "dhcp-interrupted",
+            ),
+            (
+                Facts {
+                    addresses: vec!["reservations: 10.77.0.1 is this server's own; choose another".into()],
+                    ..well()
+                },
+                "addresses",
             ),
             (
                 Facts {

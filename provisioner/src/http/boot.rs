@@ -210,7 +210,7 @@ fn render(app: &App, boot: &Boot, who: &Who<'_>, place: &Place<'_>) -> Result<(&
                     kernel: Word::new(format!("{base}/{}", RamManifest::KERNEL))?,
                     initrd: Word::new(format!("{base}/{}", RamManifest::INITRD))?,
                     mac: place.mac,
-                    arguments: Word::several(&app.ram_arguments(place.server.address, place.api_port))?,
+                    arguments: app.ram_arguments(place.server.address, place.api_port)?,
                     script: Word::new(place.script())?,
                 };
                 script.render()

@@ -9,7 +9,7 @@ use kickstart::words::{ByPath, Serial};
 use super::*;
 use crate::config::Config;
 
-const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGxlYW5lcg8Zk0pB3lVdXo9sPp4T6mBq7Yd1 ops";
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIClSxHYMguscWwtH7SZ2IlHMP/RDdQXQrvaXLqnEhmLg ops";
 
 fn profile(profile: &str, system: &str) -> Profile {
     let text = format!(

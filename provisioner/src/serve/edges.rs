@@ -18,9 +18,9 @@ use super::apart::apart;
 use super::now;
 use super::taken::holder;
 use super::wire::Wire;
-use crate::config::{Config, DhcpMode, Ports};
+use crate::config::{Config, DhcpMode, Ports, addresses};
 use crate::doctor::look;
-use crate::network::{Addresses, Files, Links, Sightings, Wanted};
+use crate::network::{Addresses, Files, Links, Sightings, Wanted, interfaces};
 use crate::{dhcp, dns, http, leases, ntp, tftp};
 
 /// Connections that the kernel keeps until they are accepted: a lab of a thousand machines that is switched on at
@@ -54,7 +54,9 @@ pub(super) struct Running {
 impl Edges {
     /// Binds all, or says all that stands in the way.
     pub(super) fn bind(config: &Config, wire: &Arc<Wire>) -> Result<Self> {
-        let mut problems = Vec::new();
+        // That there is no interface is told by DHCP, where it matters.
+        let here = interfaces(&config.interfaces, &config.mentioned());
+        let mut problems = here.map_or_else(|_| Vec::new(), |here| addresses::not_served(config, &here));
         let wanted = Wanted {
             named: config.interfaces.clone(),
             mentioned: config.segments.keys().cloned().collect(),

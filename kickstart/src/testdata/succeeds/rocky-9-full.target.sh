@@ -57,7 +57,7 @@ id -u ada >/dev/null 2>&1 || useradd --create-home --shell /bin/bash ada
 usermod --password '*' ada
 usermod --comment='a'\''b"c\d {{ 7*7 }} {% x %} $HOME `id` <e/> ]]> & # ; | %end é 😀' ada
 home=$(getent passwd ada | cut -d: -f6)
-put "$home/.ssh/authorized_keys" 0600 c3NoLWVkMjU1MTkgQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUEgYSdiImNcZCB7eyA3KjcgfX0geyUgeCAlfSAkSE9NRSBgaWRgIDxlLz4gXV0+ICYgIyA7IHwgJWVuZCDDqSDwn5iACg==
+put "$home/.ssh/authorized_keys" 0600 c3NoLWVkMjU1MTkgQUFBQUMzTnphQzFsWkRJMU5URTVBQUFBSUNsU3hIWU1ndXNjV3d0SDdTWjJJbEhNUC9SRGRRWFFydmFYTHFuRWhtTGcgYSdiImNcZCB7eyA3KjcgfX0geyUgeCAlfSAkSE9NRSBgaWRgIDxlLz4gXV0+ICYgIyA7IHwgJWVuZCDDqSDwn5iACg==
 chmod 0700 "$home/.ssh"
 chown -R ada: "$home/.ssh"
 label "$home/.ssh"
@@ -65,7 +65,7 @@ put /etc/sudoers.d/ada 0440 YWRhIEFMTD0oQUxMOkFMTCkgTk9QQVNTV0Q6IEFMTAo=
 id -u ben >/dev/null 2>&1 || useradd --create-home --shell /bin/bash ben
 usermod --password '*' ben
 home=$(getent passwd ben | cut -d: -f6)
-put "$home/.ssh/authorized_keys" 0600 c3NoLWVkMjU1MTkgQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkIK
+put "$home/.ssh/authorized_keys" 0600 c3NoLWVkMjU1MTkgQUFBQUMzTnphQzFsWkRJMU5URTVBQUFBSUVucE9wNVJROEtoSzJ5aGtJUmREQmMySnF2WlM3ejl6aEd1SjU5OXVHUkYK
 chmod 0700 "$home/.ssh"
 chown -R ben: "$home/.ssh"
 label "$home/.ssh"

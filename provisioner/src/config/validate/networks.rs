@@ -9,11 +9,16 @@ use anyhow::{Context, Result, bail, ensure};
 use pxe::Mac;
 
 use super::{time, written};
-use crate::config::{Dhcp, DhcpMode, Reservation, Subnet, is_host_name};
+use crate::config::{Dhcp, DhcpMode, OWN_NAMES, Reservation, Subnet, is_host_name};
 
 /// Long enough that a node keeps its address over a lunch break of the server, short enough that strangers'
 /// addresses come back the same day.
 const LEASE_TIME: Duration = Duration::from_hours(4);
+
+/// Clients renew at half of a lease, and firmware does not renew at all while it loads.
+const SHORTEST_LEASE: Duration = Duration::from_mins(2);
+/// What is promised for longer is never free again.
+const LONGEST_LEASE: Duration = Duration::from_hours(365 * 24);
 
 /// `[dhcp]`, or a section that says only what is different from `general`.
 pub(super) fn dhcp(option: &str, written: &written::Dhcp, general: Option<&Dhcp>) -> Result<Dhcp> {
@@ -23,6 +28,26 @@ pub(super) fn dhcp(option: &str, written: &written::Dhcp, general: Option<&Dhcp>
         .map(|text| pool(&format!("{option}.pool"), text))
         .transpose()?;
     let lease_time = general.map_or(LEASE_TIME, |general| general.lease_time);
+    let lease_time = time(
+        &format!("{option}.lease_time"),
+        written.lease_time.as_deref(),
+        lease_time,
+    )?;
+    ensure!(
+        (SHORTEST_LEASE..=LONGEST_LEASE).contains(&lease_time),
+        "{option}.lease_time: {:?} is not between 2m, in which firmware can load, and a year (8760h)",
+        written.lease_time.as_deref().unwrap_or_default()
+    );
+    for (name, address) in [("gateway", written.gateway)]
+        .into_iter()
+        .chain(written.dns.iter().flatten().map(|address| ("dns", Some(*address))))
+    {
+        ensure!(
+            address.is_none_or(is_somebodys),
+            "{option}.{name}: {} is nobody's address",
+            address.unwrap_or(Ipv4Addr::UNSPECIFIED)
+        );
+    }
     Ok(Dhcp {
         mode: written
             .mode
@@ -30,11 +55,7 @@ pub(super) fn dhcp(option: &str, written: &written::Dhcp, general: Option<&Dhcp>
             .or(general.map(|general| general.mode))
             .unwrap_or(DhcpMode::Auto),
         pool: bounds.or(general.and_then(|general| general.pool)),
-        lease_time: time(
-            &format!("{option}.lease_time"),
-            written.lease_time.as_deref(),
-            lease_time,
-        )?,
+        lease_time,
         gateway: written.gateway.or(general.and_then(|general| general.gateway)),
         dns: written
             .dns
@@ -122,30 +143,53 @@ fn subnet(written: &written::Subnet, general: &Dhcp) -> Result<Subnet> {
 
 /// `[[reservations]]`
 pub(super) fn reservations(written: Vec<written::Reservation>) -> Result<Vec<Reservation>> {
-    let (mut macs, mut addresses) = (HashSet::new(), HashSet::new());
+    let (mut macs, mut addresses, mut names) = (HashSet::new(), HashSet::new(), HashSet::new());
     let reservation = |written: written::Reservation| {
         let mac: Mac = written
             .mac
             .parse()
             .with_context(|| format!("reservations: {:?} is not like \"52:54:00:12:34:56\"", written.mac))?;
+        let address = written.address;
+        ensure!(
+            mac.is_card(),
+            "reservations: {mac} is no card's address: it is all zeros, or a group's (the first byte is odd)"
+        );
         ensure!(macs.insert(mac), "reservations: {mac} has two addresses");
         ensure!(
-            addresses.insert(written.address),
-            "reservations: {} belongs to two cards",
-            written.address
+            is_somebodys(address),
+            "reservations: {address} for {mac} is an address that no machine can have"
         );
         ensure!(
-            written.name.as_deref().is_none_or(is_host_name),
-            "reservations: {:?} is not a host name (lower case letters, digits, dashes)",
-            written.name.unwrap_or_default()
+            addresses.insert(address),
+            "reservations: {address} belongs to two cards"
         );
+        if let Some(name) = &written.name {
+            ensure!(
+                is_host_name(name),
+                "reservations: {name:?} is not a host name (lower case letters, digits, dashes)"
+            );
+            ensure!(
+                !OWN_NAMES.contains(&name.as_str()),
+                "reservations: {name} is a name of this server's own; call the machine at {address} something else"
+            );
+            ensure!(
+                names.insert(name.clone()),
+                "reservations: two cards have the name {name}"
+            );
+        }
         Ok(Reservation {
             mac,
-            address: written.address,
+            address,
             name: written.name,
         })
     };
     written.into_iter().map(reservation).collect()
+}
+
+/// Whether a machine can have an address, on whatever network: neither `0.…` nor the loopback's, a group's or above.
+fn is_somebodys(address: Ipv4Addr) -> bool {
+    let [first, ..] = address.octets();
+    (1..224).contains(&first) && !address.is_loopback()
 }
 
 fn mode(written: written::Mode) -> DhcpMode {
@@ -166,7 +210,7 @@ fn pool(option: &str, text: &str) -> Result<(Ipv4Addr, Ipv4Addr)> {
 }
 
 /// `198.51.100.0/24`; nothing may be set in the part of the hosts.
-fn network(text: &str) -> Option<(Ipv4Addr, u8)> {
+pub(super) fn network(text: &str) -> Option<(Ipv4Addr, u8)> {
     let (address, prefix) = text.split_once('/')?;
     let (address, prefix): (Ipv4Addr, u8) = (address.parse().ok()?, prefix.parse().ok()?);
     let hosts = u32::MAX.checked_shr(u32::from(prefix)).unwrap_or(0);

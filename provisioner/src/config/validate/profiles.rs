@@ -6,12 +6,15 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use kickstart::roles::{self, Roles};
 use kickstart::spec::{Layout, Swap};
-use kickstart::words::{DeviceName, Host, KernelArgument, Keyboard, Locale, SshKey, TimeZone, Unfit, Url};
+use kickstart::words::{
+    BadWord, ByPath, DeviceName, Host, KernelArgument, Keyboard, Locale, Name, Serial, SshKey, TimeZone, Url, nearest,
+};
 use kickstart::{Os, families};
+use provisioner_api::{Manifest, words};
 
 use super::written;
-use super::{PROFILE, one_line, size};
-use crate::config::{Image, Installer, Profile, Source};
+use super::{PROFILE, size};
+use crate::config::{Image, Installer, OWN_NAMES, Profile, Source};
 use crate::disks::{Choose, DiskRule};
 use crate::install;
 
@@ -35,6 +38,11 @@ pub(super) fn profiles(
     written
         .into_iter()
         .map(|(name, written)| {
+            ensure!(
+                Name::new(name.as_str()).is_ok() && !OWN_NAMES.contains(&name.as_str()),
+                "profiles.{name:?}: a profile's name is 1 to 64 letters, digits and -_., and not {}",
+                OWN_NAMES.join(" or ")
+            );
             let profile = profile(&name, written, roles)?;
             Ok((name, profile))
         })
@@ -43,13 +51,11 @@ pub(super) fn profiles(
 
 fn profile(name: &str, mut written: written::Profile, roles: &Roles) -> Result<Profile> {
     let option = |option: &str| format!("profiles.{name}.{option}");
-    let keys = written.ssh_keys.clone().unwrap_or_default();
-    for key in &keys {
-        ensure!(
-            !key.trim().is_empty() && !key.chars().any(char::is_control),
-            "{}: one line of authorized_keys each",
-            option("ssh_keys")
-        );
+    let keys = keys(&option("ssh_keys"), written.ssh_keys.take().unwrap_or_default())?;
+    let kernel_args = written.kernel_args.clone().unwrap_or_default();
+    words::kernel_arguments(&kernel_args).with_context(|| option("kernel_args"))?;
+    for server in written.ntp.iter().flatten() {
+        words::time_server(server).with_context(|| option("ntp"))?;
     }
     let named = written.role.take().unwrap_or_else(|| roles::DEFAULT.into());
     let role = roles.named(&named).with_context(|| option("role"))?;
@@ -71,9 +77,9 @@ fn profile(name: &str, mut written: written::Profile, roles: &Roles) -> Result<P
                 .as_deref()
                 .map_or(Ok(0), |text| size(&option("disk_min"), text))?,
         },
-        kernel_args: one_line(&option("kernel_args"), written.kernel_args.unwrap_or_default())?,
+        kernel_args,
         ssh_keys: keys,
-        timezone: timezone(&option("timezone"), written.timezone)?,
+        timezone: timezone(&option("timezone"), written.timezone)?.into(),
         bridge: bridge(&option("bridge"), written.bridge)?,
         role: named,
         ntp: written.ntp.unwrap_or_default(),
@@ -94,8 +100,8 @@ fn source(option: &dyn Fn(&str) -> String, role: &str, written: &mut written::Pr
             option("installer")
         );
         return Ok(Source::Image(Image {
-            name: written.image.take().unwrap_or_else(|| image_for(role)),
-            version: written.version.take(),
+            name: image(option, written)?.unwrap_or_else(|| image_for(role)),
+            version: version(option, written)?,
             root_size,
         }));
     };
@@ -120,7 +126,34 @@ fn source(option: &dyn Fn(&str) -> String, role: &str, written: &mut written::Pr
 /// The system of this name, of those that there are.
 fn named(option: &dyn Fn(&str) -> String, os: &str) -> Result<&'static Os> {
     let known = || families::all().map(|os| os.name).collect::<Vec<_>>();
-    families::named(os).with_context(|| format!("{}: {os:?} is none of {}", option("installer"), known().join(", ")))
+    families::named(os).with_context(|| {
+        let meant = nearest(os, known())
+            .map(|known| format!("; is {known} meant?"))
+            .unwrap_or_default();
+        format!(
+            "{}: {os:?} is none of {}{meant}",
+            option("installer"),
+            known().join(", ")
+        )
+    })
+}
+
+/// The name of an image, of the alphabet that images can have.
+fn image(option: &dyn Fn(&str) -> String, written: &mut written::Profile) -> Result<Option<String>> {
+    of_images(&option("image"), written.image.take())
+}
+
+fn version(option: &dyn Fn(&str) -> String, written: &mut written::Profile) -> Result<Option<String>> {
+    of_images(&option("version"), written.version.take())
+}
+
+fn of_images(option: &str, word: Option<String>) -> Result<Option<String>> {
+    ensure!(
+        word.as_deref().is_none_or(Manifest::is_name),
+        "{option}: no image can be called {:?} (a-z, 0-9, dot, dash, underscore; at most 63); see: provisioner image list",
+        word.unwrap_or_default()
+    );
+    Ok(word)
 }
 
 fn cloud_image(option: &dyn Fn(&str) -> String, os: &'static Os, written: &mut written::Profile) -> Result<Source> {
@@ -130,14 +163,14 @@ fn cloud_image(option: &dyn Fn(&str) -> String, os: &'static Os, written: &mut w
         option("root_size")
     );
     let image = Image {
-        name: written.image.take().with_context(|| {
+        name: image(option, written)?.with_context(|| {
             format!(
                 "{}: {} is what a ready-made image is set up as; name the image that `images build cloud` made of it",
                 option("image"),
                 os.name
             )
         })?,
-        version: written.version.take(),
+        version: version(option, written)?,
         root_size: None,
     };
     installer(option, os, written).map(|installer| Source::CloudImage(image, Box::new(installer)))
@@ -154,16 +187,13 @@ fn image_for(role: &str) -> String {
 
 fn installer(option: &dyn Fn(&str) -> String, os: &'static Os, written: &written::Profile) -> Result<Installer> {
     let system = written.system.clone().unwrap_or_default();
-    let fit = |name: &str, error: Unfit| anyhow!("{}: {error}", option(name));
+    let fit = |name: &str, error: BadWord| anyhow!("{}: {error}", option(name));
     let arguments = written
         .kernel_args
         .as_deref()
         .unwrap_or_default()
         .split_ascii_whitespace();
     let bridge = bridge(&option("bridge"), written.bridge.clone())?;
-    for key in written.ssh_keys.iter().flatten() {
-        SshKey::new(key.as_str()).map_err(|error| fit("ssh_keys", error))?;
-    }
     let mirror = system.mirror.with_context(|| {
         format!(
             "{}: name the mirror that packages come from, such as \"http://mirror.example.org/debian\"",
@@ -175,14 +205,13 @@ fn installer(option: &dyn Fn(&str) -> String, os: &'static Os, written: &written
         security: match system.security.as_deref() {
             None => os.security_of(&mirror),
             Some(NO_SECURITY) => None,
-            Some(url) => Some(Url::new(url).map_err(|error| fit("system.security", error))?),
+            Some(url) => Some(Url::new(url).map_err(|error| fit("system.security", error.into()))?),
         },
         mirror,
         proxy: system.proxy,
         locale: system.locale.map_or_else(|| Locale::new(LOCALE), Ok)?,
         keyboard: system.keyboard.map_or_else(|| Keyboard::new(KEYBOARD), Ok)?,
-        timezone: TimeZone::new(timezone(&option("timezone"), written.timezone.clone())?)
-            .map_err(|error| fit("timezone", error))?,
+        timezone: timezone(&option("timezone"), written.timezone.clone())?,
         layout: system.layout.unwrap_or(Layout::Whole),
         swap: system.swap.unwrap_or(Swap::None),
         address: system.address.unwrap_or_default(),
@@ -191,7 +220,7 @@ fn installer(option: &dyn Fn(&str) -> String, os: &'static Os, written: &written
         bridge: bridge
             .map(DeviceName::new)
             .transpose()
-            .map_err(|error| fit("bridge", error))?,
+            .map_err(|error| fit("bridge", error.into()))?,
         users: system.users,
         ntp: written
             .ntp
@@ -199,12 +228,12 @@ fn installer(option: &dyn Fn(&str) -> String, os: &'static Os, written: &written
             .flatten()
             .map(|server| Host::new(server.as_str()))
             .collect::<Result<_, _>>()
-            .map_err(|error| fit("ntp", error))?,
+            .map_err(|error| fit("ntp", error.into()))?,
         packages: system.packages,
         kernel_arguments: arguments
             .map(KernelArgument::new)
             .collect::<Result<_, _>>()
-            .map_err(|error| fit("kernel_args", error))?,
+            .map_err(|error| fit("kernel_args", error.into()))?,
         repositories: system.repositories,
         early_commands: system.early_commands,
         late_commands: system.late_commands,
@@ -212,9 +241,23 @@ fn installer(option: &dyn Fn(&str) -> String, os: &'static Os, written: &written
 }
 
 fn choose(option: &str, text: &str) -> Result<Choose> {
+    const PLACES: &str = "/dev/disk/by-path/";
+    let text = text.trim();
+    let wrong = |error: BadWord| anyhow!("{option}: {error}");
     Ok(match text.split_once(':') {
-        Some(("serial", serial)) if !serial.is_empty() => Choose::Serial(serial.into()),
-        Some(("by-path", path)) if !path.is_empty() => Choose::ByPath(path.into()),
+        Some(("serial", serial)) => {
+            let serial = serial.trim();
+            ensure!(
+                !serial.starts_with('/'),
+                "{option}: {serial:?} is a path and no serial number; `provisioner node show NAME` shows a disk's"
+            );
+            Choose::Serial(Serial::new(serial).map_err(|error| wrong(error.into()))?.into())
+        }
+        Some(("by-path", place)) => {
+            let place = place.trim();
+            let place = place.strip_prefix(PLACES).unwrap_or(place);
+            Choose::ByPath(ByPath::new(place).map_err(|error| wrong(error.into()))?.into())
+        }
         None if text == "smallest" => Choose::Smallest,
         None if text == "largest" => Choose::Largest,
         None if text == "only" => Choose::Only,
@@ -222,26 +265,28 @@ fn choose(option: &str, text: &str) -> Result<Choose> {
     })
 }
 
-fn timezone(option: &str, written: Option<String>) -> Result<String> {
-    let zone = written.unwrap_or_else(|| "UTC".into());
-    // It becomes part of a path on the node.
-    let good = zone.split('/').all(|part| {
-        !part.is_empty()
-            && part
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '+'))
-    });
-    ensure!(good, "{option}: {zone:?} is not like \"Europe/Vienna\"");
+/// Lines of `authorized_keys` that OpenSSH reads, whatever they are written into: an image, or an answer file.
+fn keys(option: &str, written: Vec<String>) -> Result<Vec<String>> {
+    let key = |(at, line): (usize, String)| {
+        let key = SshKey::new(line).with_context(|| format!("{option}[{at}]"))?;
+        words::authorized_key(key.as_str()).with_context(|| format!("{option}[{at}]"))?;
+        Ok(key.into())
+    };
+    written.into_iter().enumerate().map(key).collect()
+}
+
+/// By its present name, whichever was written.
+fn timezone(option: &str, written: Option<String>) -> Result<TimeZone> {
+    let zone = TimeZone::new(written.unwrap_or_else(|| "UTC".into())).with_context(|| option.to_owned())?;
+    words::time_zone(zone.as_str()).with_context(|| option.to_owned())?;
     Ok(zone)
 }
 
 fn bridge(option: &str, written: Option<String>) -> Result<Option<String>> {
     let name = written.unwrap_or_else(|| "br0".into());
-    // IFNAMSIZ is 16 with the closing zero.
-    let good = name.len() <= 15 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-    ensure!(
-        good,
-        "{option}: {name:?} is no name for an interface (15 letters, digits, dashes at most)"
-    );
-    Ok((!name.is_empty()).then_some(name))
+    if name.is_empty() {
+        return Ok(None);
+    }
+    words::bridge(&name).with_context(|| format!("{option} (\"\" leaves the network alone)"))?;
+    Ok(Some(name))
 }

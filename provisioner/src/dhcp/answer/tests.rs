@@ -394,3 +394,35 @@ mod beside;
 mod conflicts;
 mod lossy;
 mod relays;
+
+#[test]
+fn an_address_of_the_server_the_router_or_the_network_is_never_given_whatever_the_settings_say() {
+    let router = Ipv4Addr::new(10, 77, 0, 9);
+    for last in [0, 1, 9, 255] {
+        let address = Ipv4Addr::new(10, 77, 0, last);
+        let (mut segment, core) = (segment(), Core::default());
+        segment.network.gateway = Some(router);
+        // As from a lease log and a pool of before the interface got its present address.
+        segment.table = Table::new(address, address, &[]);
+        assert!(
+            ask(&mut segment, &core, &packet(1, mac(1), NOBODY, &[]), 1000).is_none(),
+            "{address}"
+        );
+        let wish = [(50, &address.octets()[..]), (54, &SERVER.octets())];
+        let answer = ask(&mut segment, &core, &packet(3, mac(1), NOBODY, &wish), 1000);
+        assert!(answer.is_none_or(|answer| answer.kind == "nak"), "{address}");
+        assert!(segment.promises.is_empty());
+        let own = Reservation {
+            mac: mac(2),
+            address,
+            name: None,
+        };
+        segment.reserved.insert(mac(2), own);
+        assert!(
+            ask(&mut segment, &core, &packet(1, mac(2), NOBODY, &[]), 1000).is_none(),
+            "{address}"
+        );
+        let answer = ask(&mut segment, &core, &packet(3, mac(2), NOBODY, &wish), 1000);
+        assert!(answer.is_none_or(|answer| answer.kind == "nak"), "{address}");
+    }
+}
