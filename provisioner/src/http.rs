@@ -61,7 +61,8 @@ use listener::Listener;
 const BODY: usize = 64 * 1024;
 /// How far a node is, and that it lives: words of a line.
 const SMALL_BODY: usize = 8 * 1024;
-/// An inventory of a server with 64 disks of four partitions each and 32 cards has some 80 KB.
+/// An inventory of a server with 64 disks of four partitions each and 32 cards has some 80 KB; a report of
+/// checks, each with its words, may be as long.
 const INVENTORY: usize = 256 * 1024;
 /// A capsule carries files of roles, a template trial the site's templates.
 const LARGE_BODY: usize = 1024 * 1024;
@@ -250,7 +251,7 @@ fn node_routes() -> OpenApiRouter<Web> {
         .routes(routes!(node::time))
         .merge(limited(routes!(node::register), INVENTORY))
         .routes(routes!(node::orders))
-        .routes(routes!(node::event))
+        .merge(limited(routes!(node::event), INVENTORY))
         .merge(limited(routes!(node::progress), SMALL_BODY))
         .merge(limited(routes!(node::heartbeat), SMALL_BODY))
         .merge(limited(routes!(node::capsule, node::keep_capsule), LARGE_BODY))

@@ -26,6 +26,7 @@ pub enum Event {
     /// The machine and the disk it was told to use are fit.
     Checked {
         /// What was looked at, a line each.
+        #[cfg_attr(feature = "openapi", schema(max_items = 64))]
         findings: Vec<String>,
     },
     /// The disk was discarded (where it can be) and its partition tables were cleared. Not an erasure.

@@ -26,6 +26,7 @@ pub struct ComputeReport {
     /// How guests reach the network.
     pub network: NetworkReport,
     /// Everything that `Ready` means, a line each.
+    #[cfg_attr(feature = "openapi", schema(max_items = 64))]
     pub checks: Vec<Check>,
 }
 

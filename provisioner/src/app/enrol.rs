@@ -178,7 +178,7 @@ impl App {
             .filter(|name| !self.config.profiles.contains_key(*name))
         {
             let known: Vec<&str> = self.config.profiles.keys().map(String::as_str).collect();
-            return Err(AppError::Invalid(format!(
+            return Err(AppError::Refused(format!(
                 "there is no profile {profile}; there are: {}",
                 known.join(", ")
             )));

@@ -41,7 +41,7 @@ impl App {
         let name = wanted.unwrap_or(&self.config.default_profile);
         let profile = self.config.profiles.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.config.profiles.keys().map(String::as_str).collect();
-            AppError::Invalid(format!("there is no profile {name}; there are: {}", known.join(", ")))
+            AppError::Refused(format!("there is no profile {name}; there are: {}", known.join(", ")))
         })?;
         if let Some(name) = approve.name.as_deref().filter(|name| !is_host_name(name)) {
             return Err(AppError::Invalid(format!(
@@ -50,7 +50,7 @@ impl App {
         }
         let inventory = self.registry.inventory(&node.id)?;
         let disks = self.choose_disks(profile, approve.disk.as_deref(), &inventory);
-        let (choice, second) = disks.map_err(AppError::Invalid)?;
+        let (choice, second) = disks.map_err(AppError::Refused)?;
         info!(
             node = node.name,
             actor,
@@ -68,7 +68,7 @@ impl App {
         };
         let called = approve.name.as_deref().unwrap_or(&node.name);
         self.can_be_installed(called, &plan, &inventory)
-            .map_err(AppError::Invalid)?;
+            .map_err(AppError::Refused)?;
         let event = Event::Approve(plan);
         self.registry
             .approve(&node.id, &event, approve.name.as_deref(), actor, now)?;
@@ -118,7 +118,7 @@ impl App {
         };
         let inventory = self.registry.inventory(&node.id)?;
         self.can_be_installed(&node.name, &plan, &inventory)
-            .map_err(AppError::Invalid)?;
+            .map_err(AppError::Refused)?;
         Ok(plan.system)
     }
 

@@ -10,6 +10,7 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::{Method, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
+use provisioner_api::limits;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::path::{Operation, ParameterIn};
 
@@ -81,7 +82,17 @@ fn known_query(takes: &Takes, uri: &Uri) -> Result<(), Fault> {
     let query = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri)
         .map_err(|rejection| Fault::new(Kind::BadRequest, rejection.body_text()))?;
     let mut seen = BTreeSet::new();
-    for (name, _) in &query.0 {
+    for (name, value) in &query.0 {
+        if value.chars().count() > limits::TEXT {
+            return Err(Fault::new(
+                Kind::Unprocessable,
+                format!(
+                    "the query parameter {:?} has more than {} letters",
+                    limits::cut(name, 40),
+                    limits::TEXT
+                ),
+            ));
+        }
         if !takes.query.contains(name) {
             let known: Vec<&str> = takes.query.iter().map(String::as_str).collect();
             let known = match known.as_slice() {

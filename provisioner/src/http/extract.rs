@@ -13,6 +13,7 @@ use http_body_util::BodyExt as _;
 use provisioner_api::limits::cut;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::bounds;
@@ -84,11 +85,46 @@ async fn json<T: DeserializeOwned + Serialize + ToSchema, S: Send + Sync>(
             "send the body as `Content-Type: application/json`",
         ));
     }
-    let sent = body(request, state).await?;
+    let sent = integers(body(request, state).await?);
     let axum::Json(value) = axum::Json::<T>::from_bytes(&sent).map_err(|rejection| from_json(&rejection))?;
     shape::same(&value, &sent).map_err(|why| Fault::new(Kind::Unprocessable, why))?;
     bounds::check(&T::name(), &sent)?;
     Ok((value, sent))
+}
+
+/// The same body with `7.0` written as `7`: JSON Schema, by which the API is described, makes no difference between them.
+fn integers(sent: Bytes) -> Bytes {
+    let Ok(mut value) = serde_json::from_slice(&sent) else {
+        return sent;
+    };
+    if to_integers(&mut value) {
+        value.to_string().into()
+    } else {
+        sent
+    }
+}
+
+/// Whether there was anything to write in another way.
+fn to_integers(value: &mut Value) -> bool {
+    /// From here on a number with a fraction is not exact.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Array(items) => items.iter_mut().fold(false, |found, item| to_integers(item) | found),
+        Value::Object(fields) => fields
+            .values_mut()
+            .fold(false, |found, field| to_integers(field) | found),
+        Value::Number(number) if number.is_f64() => {
+            let whole = number
+                .as_f64()
+                .filter(|number| number.fract() == 0.0 && number.abs() < EXACT);
+            #[allow(clippy::cast_possible_truncation)] // it is whole, and smaller than what is exact
+            let integer = whole.map(|whole| Value::from(whole as i64));
+            let found = integer.is_some();
+            *value = integer.unwrap_or_else(|| value.clone());
+            found
+        }
+        _ => false,
+    }
 }
 
 /// A whole body, within the limits of its route.
@@ -215,6 +251,15 @@ mod tests {
     async fn told(body: Body) -> Result<String, StatusCode> {
         let told = Told::from_request(Request::new(body), &()).await;
         told.map(|told| told.0).map_err(|fault| fault.into_response().status())
+    }
+
+    #[test]
+    fn a_whole_number_may_be_written_with_a_fraction() {
+        let integers = |text: &'static str| integers(Bytes::from_static(text.as_bytes()));
+        assert_eq!(integers(r#"{"a":[7.0,-2.0],"b":1.5}"#), r#"{"a":[7,-2],"b":1.5}"#);
+        for as_it_is in [r#"{ "a" : 7 }"#, r#"{"a":1e300}"#, "no JSON"] {
+            assert_eq!(integers(as_it_is), as_it_is);
+        }
     }
 
     #[tokio::test]

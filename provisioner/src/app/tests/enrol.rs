@@ -200,7 +200,10 @@ fn a_machine_that_waits_in_ram_comes_in_when_a_window_opens() {
 fn a_window_that_makes_no_sense_is_refused() {
     let lab = Lab::new("");
     let refused = |open: provisioner_api::OpenWindow| {
-        matches!(lab.app.open_window(&open, "operator", START), Err(AppError::Invalid(_)))
+        matches!(
+            lab.app.open_window(&open, "operator", START),
+            Err(AppError::Invalid(_) | AppError::Refused(_))
+        )
     };
     let open = provisioner_api::OpenWindow::default;
     assert!(refused(provisioner_api::OpenWindow {

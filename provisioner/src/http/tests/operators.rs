@@ -71,7 +71,7 @@ async fn bad_input_is_refused_with_the_field_named_and_changes_nothing() {
     for body in [json!({"profile": "no-such"}), json!({"disk": "no-such"})] {
         let answer = lab.operator("POST", &approve, Some(&body)).await;
         assert!(
-            matches!(answer.problem().as_str(), "unprocessable" | "not-found"),
+            matches!(answer.problem().as_str(), "conflict" | "not-found"),
             "{body}: {}",
             answer.text()
         );
