@@ -142,6 +142,10 @@ fn bound_integer(fields: &mut Map<String, Value>) {
     };
     fields.entry("minimum").or_insert(least);
     fields.entry("maximum").or_insert(most);
+    if not_negative {
+        // A signed number's word, which would contradict the bounds: OpenAPI has none for numbers without a sign.
+        fields.remove("format");
+    }
 }
 
 /// Refuses a body of the type `name` that goes beyond a bound, with the field and the bound named.
