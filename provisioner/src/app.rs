@@ -27,6 +27,7 @@ use crate::templates::SiteTemplates;
 use crate::tls::ServerKey;
 use crate::visitors::Visitors;
 
+mod approval;
 mod boots;
 mod callers;
 mod doctor;

@@ -3,7 +3,7 @@
 
 use provisioner_api::{DiskRef, Life, Stage};
 
-use crate::lifecycle::{Event, Plan, State, System};
+use crate::lifecycle::{Event, Pinned, Plan, State, System};
 
 /// Who did it: the node.
 pub const NODE: &str = "node";
@@ -19,6 +19,7 @@ pub fn kind(event: &Event) -> &'static str {
         Event::Reject { .. } => "rejected",
         Event::Retry(_) => "retried",
         Event::Rebuild(_) => "rebuild",
+        Event::ApprovalVoid => "approval-void",
         Event::Retire => "retired",
         Event::Drain => "draining",
         Event::Undrain => "undrained",
@@ -36,15 +37,16 @@ pub fn kind(event: &Event) -> &'static str {
 /// What an event was, in the words `told` where it has none of its own, and where it has led.
 pub fn detail(event: &Event, told: &str, state: &State) -> String {
     let what = match event {
-        Event::Approve(plan) => match &plan.system {
-            System::Image => format!("to become {} on {}", plan.profile, disks(plan)),
-            System::Installer(os) => format!("to become {} on {} by the installer of {os}", plan.profile, disks(plan)),
-            System::CloudImage(os) => format!(
-                "to become {} on {} by a ready-made image ({os})",
-                plan.profile,
-                disks(plan)
-            ),
-        },
+        Event::Approve(plan) => {
+            let by = match &plan.system {
+                System::Image => String::new(),
+                System::Installer(os) => format!(" by the installer of {os}"),
+                System::CloudImage(os) => format!(" by a ready-made image ({os})"),
+            };
+            let from = from(plan.confirmed.from.as_ref()).map_or_else(String::new, |from| format!(", {from}"));
+            format!("to become {} on {}{by}{from}", plan.profile, disks(plan))
+        }
+        Event::Retry(wanted) | Event::Rebuild(wanted) => from(wanted.from.as_ref()).unwrap_or_default(),
         Event::Reject { why } => why.clone(),
         Event::Started(Life::Ram) => "from the network".into(),
         Event::Started(Life::Installed) => "from its disk".into(),
@@ -52,8 +54,7 @@ pub fn detail(event: &Event, told: &str, state: &State) -> String {
         Event::CameHome { passed: false } => "with failing checks".into(),
         Event::Failed(cause) => cause.to_string(),
         Event::Overdue => "nothing was heard of it in time".into(),
-        Event::Retry(_)
-        | Event::Rebuild(_)
+        Event::ApprovalVoid
         | Event::Retire
         | Event::Drain
         | Event::Undrain
@@ -67,6 +68,10 @@ pub fn detail(event: &Event, told: &str, state: &State) -> String {
         other => format!("now {other}"),
     };
     if what.is_empty() { now } else { format!("{what}; {now}") }
+}
+
+fn from(from: Option<&Pinned>) -> Option<String> {
+    from.map(|from| format!("from {} {}", from.name, from.version))
 }
 
 /// The disks of a plan, as it names them.

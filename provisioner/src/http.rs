@@ -263,7 +263,13 @@ fn operator_routes() -> OpenApiRouter<Web> {
         .routes(routes!(operator::status))
         .routes(routes!(operator::nodes))
         .routes(routes!(operator::node))
-        .routes(routes!(operator::approve))
+        .routes(routes!(operator::plan))
+        // The plan that was confirmed comes back with it, tables of disks included.
+        .merge(
+            OpenApiRouter::default()
+                .routes(routes!(operator::approve))
+                .layer(DefaultBodyLimit::max(LARGE_BODY)),
+        )
         .routes(routes!(operator::reject))
         .routes(routes!(operator::rebuild))
         .routes(routes!(operator::retry))

@@ -336,4 +336,4 @@ fn remove_unfinished(folder: &Path) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -3,6 +3,7 @@
 
 pub mod api_client;
 pub mod app;
+pub mod approval;
 pub mod boot;
 pub mod budget;
 pub mod cli;

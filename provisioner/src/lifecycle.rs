@@ -8,7 +8,7 @@ use provisioner_api::{FailCause, Life};
 
 mod state;
 
-pub use state::{Attempt, Plan, State, System};
+pub use state::{Attempt, Confirmed, Pinned, Plan, State, System, Wanted};
 
 /// How often a node may report a failure that another try could heal before it stops: once for bad luck,
 /// once to be sure, once for the person who wants to see it.
@@ -26,16 +26,18 @@ pub const MAX_DISK_STARTS: u32 = 3;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// An operator or a rule allows its disk to be written.
-    Approve(Plan),
+    Approve(Box<Plan>),
     /// An operator does not want it.
     Reject {
         /// Why, for its screen.
         why: String,
     },
     /// An operator has removed the cause of a failure; the system is what its profile says now.
-    Retry(System),
+    Retry(Wanted),
     /// An operator wants it wiped and installed again, as the same node; the system is what its profile says now.
-    Rebuild(System),
+    Rebuild(Wanted),
+    /// Its disks do not hold any more what was confirmed at its approval.
+    ApprovalVoid,
     /// An operator takes it out of the cluster.
     Retire,
     /// An operator wants it to take no new work.
@@ -80,8 +82,9 @@ pub fn step(state: &State, event: &Event) -> Result<State, Refused> {
     match event {
         Event::Approve(plan) => approve(state, plan),
         Event::Reject { why } => reject(state, why),
-        Event::Retry(system) => retry(state, system),
-        Event::Rebuild(system) => rebuild(state, system),
+        Event::Retry(wanted) => retry(state, wanted),
+        Event::Rebuild(wanted) => rebuild(state, wanted),
+        Event::ApprovalVoid => void(state),
         Event::Retire => Ok(State::Retired),
         Event::Drain => drain(state),
         Event::Undrain => undrain(state),
@@ -117,22 +120,30 @@ fn reject(state: &State, why: &str) -> Result<State, Refused> {
     }
 }
 
-fn retry(state: &State, system: &System) -> Result<State, Refused> {
+fn retry(state: &State, wanted: &Wanted) -> Result<State, Refused> {
     match state {
-        State::Failed { plan, .. } => Ok(State::approved(plan.with(system), Attempt::default())),
+        State::Failed { plan, .. } => Ok(State::approved(plan.with(wanted), Attempt::default())),
         _ => Err(refused(state, "retried", ": only a failed one can")),
     }
 }
 
-fn rebuild(state: &State, system: &System) -> Result<State, Refused> {
+fn rebuild(state: &State, wanted: &Wanted) -> Result<State, Refused> {
     match state {
         State::Ready { plan } | State::Draining { plan } | State::Failed { plan, .. } => {
-            Ok(State::approved(plan.with(system), Attempt::default()))
+            Ok(State::approved(plan.with(wanted), Attempt::default()))
         }
         State::Enrolled | State::Rejected { .. } | State::Retired => {
             Err(refused(state, "rebuilt", ": it is not installed; approve it instead"))
         }
         _ => Err(refused(state, "rebuilt", ": it is being installed already")),
+    }
+}
+
+/// Nothing was written yet: whoever approved looks again.
+fn void(state: &State) -> Result<State, Refused> {
+    match state {
+        State::Approved { .. } | State::Checking { .. } => Ok(State::Enrolled),
+        _ => Err(refused(state, "sent back for approval", "")),
     }
 }
 
@@ -214,7 +225,7 @@ fn interrupted(plan: &Plan, attempt: Attempt, start: impl FnOnce(Plan, Attempt) 
 fn checked(state: &State) -> Result<State, Refused> {
     match state {
         State::Checking { plan, attempt } => Ok(State::Wiping {
-            plan: plan.clone(),
+            plan: plan.wiping(),
             attempt: *attempt,
         }),
         _ => Err(refused(state, "checked", "")),

@@ -31,6 +31,7 @@ mod secrets;
 mod store;
 mod windows;
 
+pub use apply::Approval;
 pub use installations::Installation;
 pub use join::NoJoin;
 pub use node::{Keys, Node, Outline, Start};

@@ -173,9 +173,13 @@ impl Street<'_> {
         format!("http://{SERVER}:8080{path}")
     }
 
-    /// Approves a node by name or id.
+    /// Approves a node by name or id, with what is shown of it.
     pub fn approve(&self, node: &str) -> Result<()> {
-        self.command(node, "approve")
+        let path = format!("/api/v1/nodes/{node}");
+        let plan = self.server.ask("GET", &format!("{path}/plan"), None)?.json()?;
+        let approval = json!({ "confirmed": plan });
+        let reply = self.server.ask("POST", &format!("{path}/approve"), Some(&approval))?;
+        reply.json().map(drop).with_context(|| format!("approving {node}"))
     }
 
     /// Gives an operator's order.

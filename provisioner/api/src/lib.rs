@@ -5,6 +5,7 @@
 //! written here once. All of it is JSON on the wire, sizes are bytes, times are Unix milliseconds (UTC).
 //! There is no behaviour here beyond what makes a value well-formed.
 
+mod approval;
 mod capsule;
 mod doctor;
 mod enrolment;
@@ -25,6 +26,7 @@ mod seed;
 mod template;
 pub mod words;
 
+pub use approval::{ApprovalPlan, Approve, PlannedDisk, PlannedSystem};
 pub use capsule::{Capsule, CapsuleFile};
 pub use doctor::{Finding, SeenCard, SeenStart, SeenStep};
 pub use enrolment::{EnrolmentWindow, OpenWindow};
@@ -38,7 +40,7 @@ pub use mark::{is_mark, mark_file, mark_in_seed};
 pub use medium::{MediumImport, MediumPrune, MediumSummary, Verified};
 pub use node::{Heartbeat, Join, Life, Load, NodeConfig, Register, Registered, Time};
 pub use operator::{
-    Approve, EventEntry, ImageSummary, Import, ImportLine, NewToken, NodeDetail, NodeSummary, Reject, ServiceStatus,
+    EventEntry, ImageSummary, Import, ImportLine, NewToken, NodeDetail, NodeSummary, Reject, ServiceStatus,
     StatusReport, Token, TokenSummary,
 };
 pub use order::{

@@ -91,23 +91,6 @@ pub struct EventEntry {
     pub actor: String,
 }
 
-/// Approves a node.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(default, deny_unknown_fields)]
-pub struct Approve {
-    /// Profile; the default one if absent.
-    pub profile: Option<String>,
-    /// New name; the given one stays if absent.
-    #[cfg_attr(
-        feature = "openapi",
-        schema(max_length = 63, pattern = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")
-    )]
-    pub name: Option<String>,
-    /// Disk by kernel name, serial, wwn or by-path; the profile's rule chooses if absent.
-    pub disk: Option<String>,
-}
-
 /// Rejects a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

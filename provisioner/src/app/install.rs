@@ -16,6 +16,7 @@ mod networks;
 mod seed;
 mod told;
 
+use super::approval::confirmed_image;
 use super::{App, AppError, Who};
 use crate::config::{Cache, Installer, Profile, Source};
 use crate::install::{self, Machine, Services};
@@ -52,10 +53,12 @@ impl App {
         let base = format!("http://{}", SocketAddr::new(local, self.config.ports.http));
         match &profile.source {
             Source::Image(image) => {
+                let image = &confirmed_image(node.state.plan(), image);
                 self.is_for_profile(image, profile)?;
                 self.images.for_order(image, &base).map(orders::Source::Image)
             }
             Source::CloudImage(image, _) => {
+                let image = &confirmed_image(node.state.plan(), image);
                 self.is_for_profile(image, profile)?;
                 let image = self.images.for_order(image, &base)?;
                 Ok(orders::Source::Image(orders::Image {
@@ -65,7 +68,7 @@ impl App {
                 }))
             }
             Source::Installer(installer) => {
-                self.medium(installer.os)?;
+                self.medium(installer.os, node.state.plan())?;
                 Ok(orders::Source::Installer {
                     disk_size: install::disk_size(installer),
                 })
@@ -156,7 +159,7 @@ impl App {
         let templates = self.templates.now()?;
         let services = self.services(profile, installer, Some(server.address.into()))?;
         let spec = install::specify(profile, installer, &machine, services)?;
-        let medium = self.medium(installer.os)?;
+        let medium = self.medium(installer.os, Some(plan))?;
         let controller = format!("{}:{}", server.address, self.api_port());
         let node_init = self.node_init(node, &installation.join, &controller, &server.base_url())?;
         let site = install::site(&server.base_url(), &installation.token, &medium, node_init)
@@ -187,11 +190,24 @@ impl App {
 
     /// Where the installer's kernel and all else of its medium is: a path on this server without a slash at the end.
     /// A ready-made image has all that with it.
-    fn medium(&self, os: &'static Os) -> Result<String, String> {
+    fn medium(&self, os: &'static Os, plan: Option<&Plan>) -> Result<String, String> {
         if !os.has_installer() {
             return Ok("/images".into());
         }
-        let medium = self.media.of(os).map_err(|none| none.to_string())?;
+        let medium = match plan.and_then(|plan| plan.confirmed.from.as_ref()) {
+            None => self.media.of(os).map_err(|none| none.to_string())?,
+            Some(confirmed) => {
+                let held = self.media.get(&confirmed.version);
+                held.filter(|medium| medium.os == os && medium.problem.is_none())
+                    .ok_or_else(|| {
+                        format!(
+                            "the medium of {} that was confirmed ({}) cannot be used any more: import it again, or retire the \
+                             node and approve it anew",
+                            os.name, confirmed.version
+                        )
+                    })?
+            }
+        };
         Ok(medium.path.clone())
     }
 }

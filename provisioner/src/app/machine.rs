@@ -5,9 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use provisioner_api::limits::cut;
-use provisioner_api::{
-    Capsule, Heartbeat, Inventory, Life, Names, NodeEvent, Orders, Progress, Register, Registered, cmdline,
-};
+use provisioner_api::{Capsule, Heartbeat, Life, Names, NodeEvent, Orders, Progress, Register, Registered, cmdline};
 use pxe::Mac;
 use pxe::argument::{Argument, Unfit};
 use pxe::home::Home;
@@ -17,7 +15,7 @@ use super::{App, AppError, Caller, Change};
 use crate::boot::{self, Boot, Card, Obstacle};
 use crate::events;
 use crate::identity;
-use crate::lifecycle::{Event, Plan, State};
+use crate::lifecycle::State;
 use crate::network::neighbours;
 use crate::orders::{self, Site};
 use crate::registry::{Around, Entry, Introduction, Node, Registration};
@@ -191,7 +189,7 @@ impl App {
         self.presence.update(&node.id, |seen| seen.progress = None);
         self.introduced(&register.inventory, register.life, now);
         if node.state == State::Enrolled && register.life == Life::Ram {
-            self.approve_by_rule(&node, &register.inventory, now)?;
+            self.approve_by_rule(&node, now)?;
         }
         self.changed(&node.id);
         Ok(Registered {
@@ -371,58 +369,6 @@ impl App {
     fn node_of(&self, caller: &Caller) -> Result<std::sync::Arc<Node>, AppError> {
         let node = self.registry.node(&caller.node);
         node.ok_or_else(|| AppError::NotFound("this machine is not registered any more; register again".into()))
-    }
-
-    /// Approves by the first rule that fits. A rule that fits but for the disk leaves the reason where people look.
-    fn approve_by_rule(&self, node: &Node, inventory: &Inventory, now: i64) -> Result<(), AppError> {
-        if self.config.rules.is_empty() {
-            return Ok(());
-        }
-        if let Some(other) = self.registry.resembled(node) {
-            let note = format!(
-                "it has much in common with {} and is not it without doubt, so no rule approves it: look at both first",
-                other.name
-            );
-            self.registry.change_note(&node.id, &note)?;
-            return Ok(());
-        }
-        let mut obstacle = None;
-        for rule in &self.config.rules {
-            let wanted = rule.profile.as_ref().or(node.profile.as_ref());
-            let name = wanted.unwrap_or(&self.config.default_profile);
-            let Some(profile) = self.config.profiles.get(name) else {
-                continue;
-            };
-            match self.choose_disks(profile, None, inventory) {
-                Ok((choice, second)) if rule.when.hold(inventory, &choice) => {
-                    let plan = Plan {
-                        profile: name.clone(),
-                        disk: choice.disk,
-                        second: second.as_ref().map(|second| second.disk.clone()),
-                        system: profile.system(),
-                    };
-                    if let Err(why) = self.can_be_installed(&node.name, &plan, inventory) {
-                        obstacle = Some(format!("the rule {} cannot approve it: {why}", rule.name));
-                        continue;
-                    }
-                    let actor = format!("rule {}", rule.name);
-                    info!(
-                        node = node.name,
-                        rule = rule.name,
-                        disk = choice.name,
-                        why = choice.why,
-                        second = second.map(|second| second.why),
-                        "approved"
-                    );
-                    self.registry.apply(&node.id, &Event::Approve(plan), &actor, now)?;
-                    return Ok(());
-                }
-                Ok(_) => {}
-                Err(why) => obstacle = Some(format!("the rule {} cannot choose a disk: {why}", rule.name)),
-            }
-        }
-        self.registry.change_note(&node.id, &obstacle.unwrap_or_default())?;
-        Ok(())
     }
 }
 

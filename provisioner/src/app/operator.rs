@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use provisioner_api::{Approve, EventEntry, ImageSummary, Inventory, NodeDetail, Reject};
+use provisioner_api::{EventEntry, ImageSummary, Inventory, NodeDetail, Reject};
 use tracing::{info, warn};
 
 use super::{App, AppError, Change};
@@ -12,7 +12,7 @@ use crate::config::{Profile, Source, is_host_name};
 use crate::disks::{self, Choice, DiskRule};
 use crate::images::Imported;
 use crate::install;
-use crate::lifecycle::{Event, Plan, System};
+use crate::lifecycle::{Event, Plan, System, Wanted};
 use crate::registry::{Entry, Node};
 
 /// Letters of an operator's reason at most: it must fit a machine's screen.
@@ -34,48 +34,6 @@ pub enum Command {
 }
 
 impl App {
-    /// Allows a node's disk to be written. Writes.
-    pub fn approve(&self, node: &str, approve: &Approve, actor: &str, now: i64) -> Result<NodeDetail, AppError> {
-        let node = self.find(node)?;
-        let wanted = approve.profile.as_ref().or(node.profile.as_ref());
-        let name = wanted.unwrap_or(&self.config.default_profile);
-        let profile = self.config.profiles.get(name).ok_or_else(|| {
-            let known: Vec<&str> = self.config.profiles.keys().map(String::as_str).collect();
-            AppError::Refused(format!("there is no profile {name}; there are: {}", known.join(", ")))
-        })?;
-        if let Some(name) = approve.name.as_deref().filter(|name| !is_host_name(name)) {
-            return Err(AppError::Invalid(format!(
-                "{name:?} is no host name (a-z, 0-9, dash; at most 63)"
-            )));
-        }
-        let inventory = self.registry.inventory(&node.id)?;
-        let disks = self.choose_disks(profile, approve.disk.as_deref(), &inventory);
-        let (choice, second) = disks.map_err(AppError::Refused)?;
-        info!(
-            node = node.name,
-            actor,
-            profile = name,
-            disk = choice.name,
-            why = choice.why,
-            second = second.as_ref().map(|second| second.why.as_str()),
-            "approved"
-        );
-        let plan = Plan {
-            profile: name.clone(),
-            disk: choice.disk,
-            second: second.map(|second| second.disk),
-            system: profile.system(),
-        };
-        let called = approve.name.as_deref().unwrap_or(&node.name);
-        self.can_be_installed(called, &plan, &inventory)
-            .map_err(AppError::Refused)?;
-        let event = Event::Approve(plan);
-        self.registry
-            .approve(&node.id, &event, approve.name.as_deref(), actor, now)?;
-        self.changed(&node.id);
-        self.node(&node.id, now)
-    }
-
     /// Turns a node away. Writes.
     pub fn reject(&self, node: &str, reject: &Reject, actor: &str, now: i64) -> Result<NodeDetail, AppError> {
         let why: String = reject
@@ -95,8 +53,8 @@ impl App {
     /// Carries out an order that takes no words. Writes.
     pub fn command(&self, node: &str, command: Command, actor: &str, now: i64) -> Result<NodeDetail, AppError> {
         let event = match command {
-            Command::Rebuild => Event::Rebuild(self.system_now(node)?),
-            Command::Retry => Event::Retry(self.system_now(node)?),
+            Command::Rebuild => Event::Rebuild(self.wanted_now(node)?),
+            Command::Retry => Event::Retry(self.wanted_now(node)?),
             Command::Retire => Event::Retire,
             Command::Drain => Event::Drain,
             Command::Undrain => Event::Undrain,
@@ -104,12 +62,12 @@ impl App {
         self.order(node, &event, actor, now)
     }
 
-    /// What puts the system of a node's profile on its disk now; refused where its machine cannot be installed so.
-    fn system_now(&self, node: &str) -> Result<System, AppError> {
+    /// The system that a node's profile asks for now; refused where its machine cannot be installed so.
+    fn wanted_now(&self, node: &str) -> Result<Wanted, AppError> {
         let node = self.find(node)?;
         let Some(plan) = node.state.plan() else {
             // The state says no, and why.
-            return Ok(System::Image);
+            return Ok(System::Image.into());
         };
         let profile = self.config.profiles.get(&plan.profile);
         let plan = Plan {
@@ -119,7 +77,10 @@ impl App {
         let inventory = self.registry.inventory(&node.id)?;
         self.can_be_installed(&node.name, &plan, &inventory)
             .map_err(AppError::Refused)?;
-        Ok(plan.system)
+        Ok(Wanted {
+            system: plan.system,
+            from: profile.and_then(|profile| self.comes_from(profile)),
+        })
     }
 
     fn order(&self, node: &str, event: &Event, actor: &str, now: i64) -> Result<NodeDetail, AppError> {

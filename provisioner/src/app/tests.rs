@@ -16,6 +16,7 @@ use crate::boot::Boot;
 use crate::config::Config;
 use crate::templates::SiteTemplates;
 
+mod approval;
 mod enrol;
 mod visitors;
 

@@ -8,7 +8,8 @@ use std::sync::{Arc, PoisonError};
 use provisioner_api::{Approve, DiskRef, FirmwareType, Inventory, NodeDetail, NodeSummary, StatusReport};
 
 use super::{App, AppError};
-use crate::disks;
+use crate::approval;
+use crate::disks::{self, Choice};
 use crate::dns::Host;
 use crate::events;
 use crate::lifecycle::State;
@@ -256,14 +257,23 @@ impl App {
             return nothing(format!("there is no profile {name}"));
         };
         match self.choose_disks(profile, asked.disk.as_deref(), inventory) {
-            Ok((choice, second)) => Disks {
-                first: Some(choice.name),
-                why: match &second {
-                    Some(second) => format!("{}; {}", choice.why, second.why),
-                    None => choice.why,
-                },
-                second: second.map(|second| second.name),
-            },
+            Ok((choice, second)) => {
+                let nodes = self.registry.nodes();
+                let why = |choice: &Choice| {
+                    let disk = disks::find(&choice.disk, inventory);
+                    let other = disk.and_then(|disk| approval::system_of(disk, &node.id, &nodes));
+                    let other = other.map(|node| approval::holds_system(&node.name));
+                    format!("{}{}", choice.why, other.unwrap_or_default())
+                };
+                Disks {
+                    why: match &second {
+                        Some(second) => format!("{}; {}", why(&choice), why(second)),
+                        None => why(&choice),
+                    },
+                    first: Some(choice.name),
+                    second: second.map(|second| second.name),
+                }
+            }
             Err(why) => nothing(why),
         }
     }

@@ -2,7 +2,7 @@
 use provisioner_api::{DiskRef, FailCause};
 
 use super::*;
-use crate::lifecycle::{Attempt, Plan, System};
+use crate::lifecycle::{Attempt, Confirmed, Plan, System};
 
 const NO_RAM: &str = "import a RAM environment";
 
@@ -18,6 +18,7 @@ fn every_state() -> Vec<(State, Boot)> {
         disk: disk.clone(),
         second: None,
         system: System::Image,
+        confirmed: Confirmed::default(),
     };
     let attempt = Attempt::default();
     let installer = |begun, written| State::Installing {

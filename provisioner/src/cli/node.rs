@@ -5,11 +5,15 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 
 use anyhow::{Context, bail};
-use provisioner_api::{Approve as Approval, Disk, EventEntry, NodeDetail, NodeSummary, Reject, SeenCard, Stage};
+use provisioner_api::{
+    ApprovalPlan, Approve as Approval, Disk, DiskContents, EventEntry, NodeDetail, NodeSummary, PlannedDisk, Reject,
+    SeenCard, Stage,
+};
 
 use super::words::{ago, memory, moment, now, plain, table};
 use super::{Approve, Node, answer, client, talk};
 use crate::api_client::{Client, segment};
+use crate::approval;
 use crate::config::{Config, size_in_words};
 use crate::disks;
 use crate::events;
@@ -38,22 +42,29 @@ fn list(client: &Client, json: bool) -> anyhow::Result<()> {
 }
 
 fn show(client: &Client, name: &str, json: bool) -> anyhow::Result<()> {
-    let node = detail(client, name, &[])?;
+    let node: NodeDetail = talk(client.get(&format!("/api/v1/nodes/{}", segment(name))))?;
     answer(&node, json, |node| node_in_words(node, now()))
 }
 
+/// Shows what would be done, asks, and sends what was shown: the server refuses if it is no longer so.
 fn approve(client: &Client, approve: &Approve, json: bool) -> anyhow::Result<()> {
+    let wish = [
+        ("profile", &approve.profile),
+        ("name", &approve.rename),
+        ("disk", &approve.disk),
+    ];
+    let path = format!("/api/v1/nodes/{}", segment(&approve.name));
+    let plan: ApprovalPlan = talk(client.get(&format!("{path}/plan{}", query(&wish))))?;
     if !approve.yes {
-        let asked = [("profile", &approve.profile), ("disk", &approve.disk)];
-        confirm(&detail(client, &approve.name, &asked)?)?;
+        confirm(&plan)?;
     }
     let approval = Approval {
         profile: approve.profile.clone(),
         name: approve.rename.clone(),
         disk: approve.disk.clone(),
+        confirmed: Some(Box::new(plan)),
     };
-    let path = format!("/api/v1/nodes/{}/approve", segment(&approve.name));
-    let node: NodeDetail = talk(client.post(&path, &approval))?;
+    let node: NodeDetail = talk(client.post(&format!("{path}/approve"), &approval))?;
     answer(&node, json, now_in_words)
 }
 
@@ -81,44 +92,43 @@ fn seen(client: &Client, json: bool) -> anyhow::Result<()> {
     answer(&cards, json, |cards| cards_in_words(cards, now()))
 }
 
-/// A node, with the disks that would be written if it was approved so.
-fn detail(client: &Client, name: &str, asked: &[(&str, &Option<String>)]) -> anyhow::Result<NodeDetail> {
+/// The query string of what was said.
+fn query(asked: &[(&str, &Option<String>)]) -> String {
     let asked = asked.iter().filter_map(|(key, value)| Some((key, value.as_deref()?)));
     let asked: Vec<String> = asked.map(|(key, value)| format!("{key}={}", segment(value))).collect();
     let question = if asked.is_empty() { "" } else { "?" };
-    talk(client.get(&format!("/api/v1/nodes/{}{question}{}", segment(name), asked.join("&"))))
+    format!("{question}{}", asked.join("&"))
 }
 
 /// Shows what would be lost, and asks, unless there is nothing to lose.
-fn confirm(node: &NodeDetail) -> anyhow::Result<()> {
-    // Where there is no disk to write the server refuses with the reason; nothing can be lost.
-    let written = [&node.disk, &node.second_disk].map(Option::as_deref);
-    let written = written.into_iter().flatten();
-    let full: Vec<&Disk> = written
-        .filter_map(|name| node.inventory.disks.iter().find(|disk| disk.name == name))
-        .filter(|disk| !disks::is_empty(disk))
-        .collect();
-    if full.is_empty() {
+fn confirm(plan: &ApprovalPlan) -> anyhow::Result<()> {
+    let lost = plan.disks.iter().filter(|disk| !disk.empty || disk.system_of.is_some());
+    let lost: Vec<&PlannedDisk> = lost.collect();
+    if lost.is_empty() {
         return Ok(());
     }
-    let name = &node.summary.name;
-    let holds = |disk: &&Disk| {
-        format!(
-            "{} holds {}",
-            disk_in_words(disk),
-            plain(disks::contents_in_words(disk))
-        )
-    };
+    let name = &plan.node;
     if !std::io::stdin().is_terminal() {
-        let all: Vec<String> = full.iter().map(holds).collect();
+        let all: Vec<String> = lost.iter().map(|disk| plain(&approval::disk(disk))).collect();
         bail!(
-            "{name}: {}; all of it would be lost: add --yes if that is meant",
+            "{}: {}; all of it would be lost: add --yes if that is meant",
+            plain(name),
             all.join(", and ")
         );
     }
-    for disk in &full {
-        println!("{name}: {}.\n{}", holds(disk), partitions_in_words(disk));
+    for disk in &lost {
+        println!(
+            "{}: {}.\n{}",
+            plain(name),
+            plain(&approval::disk(disk)),
+            partitions_in_words(&disk.contents)
+        );
     }
+    let system = approval::system(plan);
+    println!(
+        "{}",
+        plain(&format!("It becomes {} ({}), with {system}.", plan.name, plan.profile))
+    );
     print!("All of it will be lost. Type the node's name to go on: ");
     std::io::stdout().flush().context("asking")?;
     let mut typed = String::new();
@@ -336,8 +346,8 @@ fn disk_in_words(disk: &Disk) -> String {
     ))
 }
 
-fn partitions_in_words(disk: &Disk) -> String {
-    let rows = disk.contents.partitions.iter().map(|part| {
+fn partitions_in_words(contents: &DiskContents) -> String {
+    let rows = contents.partitions.iter().map(|part| {
         vec![
             part.number.to_string(),
             size_in_words(part.size),

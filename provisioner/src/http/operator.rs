@@ -9,8 +9,8 @@ use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use provisioner_api::{
-    Approve, EventEntry, ImageSummary, Import, ImportLine, NewToken, NodeDetail, NodeSummary, Reject, StatusReport,
-    Token, TokenSummary,
+    ApprovalPlan, Approve, EventEntry, ImageSummary, Import, ImportLine, NewToken, NodeDetail, NodeSummary, Reject,
+    StatusReport, Token, TokenSummary,
 };
 use serde::Deserialize;
 use tokio::sync::mpsc;
@@ -147,7 +147,25 @@ pub(super) async fn node(
         .map(Json)
 }
 
-/// Allows the node's disk to be written.
+/// All that approval would do and destroy. What is to be approved is sent back with it as `confirmed`.
+#[utoipa::path(get, path = "/api/v1/nodes/{name}/plan", tag = "operator",
+    params(("name" = String, Path, description = "Name or id"),
+        ("profile" = Option<String>, Query, description = "For this profile; the default one if absent"),
+        ("disk" = Option<String>, Query, description = "With this disk; the profile's rule chooses if absent"),
+        ("name" = Option<String>, Query, description = "Under this name; the given one stays if absent")),
+    responses((status = 200, body = ApprovalPlan)))]
+pub(super) async fn plan(
+    State(web): State<Web>,
+    Path(name): Path<String>,
+    Query(asked): Query<Approve>,
+) -> Result<Json<ApprovalPlan>, Fault> {
+    blocking(&web.app, move |app| app.approval_plan(&name, &asked))
+        .await
+        .map(Json)
+}
+
+/// Allows the node's disk to be written. Refused (409) where the machine, the profile or the image is not what
+/// `confirmed` shows.
 #[utoipa::path(post, path = "/api/v1/nodes/{name}/approve", tag = "operator", request_body = Approve,
     params(("name" = String, Path, description = "Name or id")), responses((status = 200, body = NodeDetail)))]
 pub(super) async fn approve(

@@ -87,6 +87,50 @@ pub struct Plan {
     /// Who puts a system there. States of before there were installers say nothing of it.
     #[serde(default)]
     pub system: System,
+    /// What else was confirmed.
+    #[serde(default, skip_serializing_if = "Confirmed::is_empty")]
+    pub confirmed: Confirmed,
+}
+
+/// What an approval was given for beside the disks; what is done later is compared with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirmed {
+    /// Where the system comes from, whatever is imported later; nothing where the server had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Pinned>,
+    /// Digest of what the disks held; nothing once they are wiped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contents: Option<String>,
+}
+
+impl Confirmed {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// One version of an image, or one medium of an installer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pinned {
+    /// Name of the image or of the operating system.
+    pub name: String,
+    /// Version of the image or id of the medium.
+    pub version: String,
+}
+
+/// The system that a profile asks for at the moment of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Who puts it on the disk.
+    pub system: System,
+    /// Where it comes from; nothing where the server has none.
+    pub from: Option<Pinned>,
+}
+
+impl From<System> for Wanted {
+    fn from(system: System) -> Self {
+        Self { system, from: None }
+    }
 }
 
 /// Who puts a system on a node's disk.
@@ -133,11 +177,18 @@ impl Plan {
         }
     }
 
-    pub(super) fn with(&self, system: &System) -> Self {
-        Self {
-            system: system.clone(),
-            ..self.clone()
-        }
+    pub(super) fn with(&self, wanted: &Wanted) -> Self {
+        let mut plan = self.clone();
+        plan.system = wanted.system.clone();
+        plan.confirmed.from.clone_from(&wanted.from);
+        plan
+    }
+
+    /// From here on its disks do not hold any more what was confirmed.
+    pub(super) fn wiping(&self) -> Self {
+        let mut plan = self.clone();
+        plan.confirmed.contents = None;
+        plan
     }
 }
 

@@ -18,6 +18,7 @@ fn plan() -> Plan {
         disk,
         second: None,
         system: System::Image,
+        confirmed: Confirmed::default(),
     }
 }
 
@@ -104,7 +105,7 @@ fn run(state: State, events: &[Event]) -> State {
 #[test]
 fn an_untouched_pc_becomes_ready() {
     let story = [
-        Event::Approve(plan()),
+        Event::Approve(plan().into()),
         Event::Started(Life::Ram),
         Event::Checked,
         Event::Wiped,
@@ -118,7 +119,7 @@ fn an_untouched_pc_becomes_ready() {
 #[test]
 fn an_untouched_pc_becomes_ready_by_an_installer() {
     let story = [
-        Event::Approve(by_installer()),
+        Event::Approve(by_installer().into()),
         Event::Started(Life::Ram),
         Event::Checked,
         Event::Wiped,
@@ -145,7 +146,7 @@ fn an_installer_that_begins_again_was_interrupted_and_goes_on_without_a_hand() {
 #[test]
 fn a_ready_made_image_is_written_like_any_other_and_tells_of_its_first_start() {
     let story = [
-        Event::Approve(by_cloud_image()),
+        Event::Approve(by_cloud_image().into()),
         Event::Started(Life::Ram),
         Event::Checked,
         Event::Wiped,
@@ -339,22 +340,31 @@ fn the_old_system_cannot_come_home_in_the_middle_of_a_rebuild() {
 
 #[test]
 fn a_rebuild_keeps_profile_and_disk_takes_the_profiles_system_and_happens_once() {
-    let other = run(ready(), &[Event::Rebuild(by_installer().system)]);
+    let other = run(ready(), &[Event::Rebuild(by_installer().system.into())]);
     assert_eq!(other, State::approved(by_installer(), attempt(0, 0)));
-    let state = run(ready(), &[Event::Rebuild(System::Image)]);
+    let state = run(ready(), &[Event::Rebuild(System::Image.into())]);
     assert_eq!(state, approved());
-    assert!(step(&state, &Event::Rebuild(System::Image)).is_err());
+    assert!(step(&state, &Event::Rebuild(System::Image.into())).is_err());
     assert_eq!(
-        run(State::Draining { plan: plan() }, &[Event::Rebuild(System::Image)]),
+        run(
+            State::Draining { plan: plan() },
+            &[Event::Rebuild(System::Image.into())]
+        ),
         approved()
     );
-    assert_eq!(run(failed(corrupt()), &[Event::Rebuild(System::Image)]), approved());
+    assert_eq!(
+        run(failed(corrupt()), &[Event::Rebuild(System::Image.into())]),
+        approved()
+    );
 }
 
 #[test]
 fn a_retry_begins_with_all_tries_left() {
-    assert_eq!(run(failed(corrupt()), &[Event::Retry(System::Image)]), approved());
-    assert!(step(&ready(), &Event::Retry(System::Image)).is_err());
+    assert_eq!(
+        run(failed(corrupt()), &[Event::Retry(System::Image.into())]),
+        approved()
+    );
+    assert!(step(&ready(), &Event::Retry(System::Image.into())).is_err());
 }
 
 #[test]
@@ -378,11 +388,11 @@ fn a_machine_that_prefers_its_disk_is_counted() {
 fn what_makes_no_sense_is_refused_in_words() {
     let refused = |state: &State, event: &Event| step(state, event).unwrap_err().to_string();
     assert_eq!(
-        refused(&ready(), &Event::Approve(plan())),
+        refused(&ready(), &Event::Approve(plan().into())),
         "a node that is ready cannot be approved: it is installed; rebuild it to install it again"
     );
     assert_eq!(
-        refused(&State::Enrolled, &Event::Rebuild(System::Image)),
+        refused(&State::Enrolled, &Event::Rebuild(System::Image.into())),
         "a node that is enrolled cannot be rebuilt: it is not installed; approve it instead"
     );
     assert_eq!(
@@ -413,10 +423,10 @@ fn any_system() -> impl Strategy<Value = System> {
 
 fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
-        any_system().prop_map(|system| Event::Approve(plan().with(&system))),
+        any_system().prop_map(|system| Event::Approve(plan().with(&system.into()).into())),
         Just(Event::Reject { why: "no".into() }),
-        any_system().prop_map(Event::Retry),
-        any_system().prop_map(Event::Rebuild),
+        any_system().prop_map(|system| Event::Retry(system.into())),
+        any_system().prop_map(|system| Event::Rebuild(system.into())),
         Just(Event::Retire),
         Just(Event::Drain),
         Just(Event::Undrain),

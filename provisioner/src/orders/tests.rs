@@ -5,7 +5,7 @@ use provisioner_api::{DiskRef, FailCause};
 
 use super::*;
 use crate::config::Config;
-use crate::lifecycle::System;
+use crate::lifecycle::{Confirmed, System};
 
 fn disk() -> DiskRef {
     DiskRef {
@@ -22,6 +22,7 @@ fn plan() -> Plan {
         disk: disk(),
         second: None,
         system: System::Image,
+        confirmed: Confirmed::default(),
     }
 }
 

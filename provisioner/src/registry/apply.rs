@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use provisioner_api::{Event as Reported, FailCause, Life, NodeEvent};
+use provisioner_api::{Event as Reported, FailCause, Inventory, Life, NodeEvent};
 use rusqlite::Connection;
 
 use super::history;
@@ -12,29 +12,44 @@ use super::{Entry, Node, Registry, RegistryError, begin, installations, secrets}
 use crate::events;
 use crate::lifecycle::{self, Event, Plan, State};
 
+/// What somebody, or a rule, allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approval {
+    /// What the node becomes, and on which disk.
+    pub plan: Plan,
+    /// Its new name.
+    pub name: Option<String>,
+    /// Who.
+    pub actor: String,
+}
+
 impl Registry {
     /// Applies an event that did not come from the node itself, by `actor`.
     pub fn apply(&self, id: &str, event: &Event, actor: &str, now: i64) -> Result<Arc<Node>, RegistryError> {
         self.change(id, |db, node| apply_to(db, node, event, actor, now))
     }
 
-    /// Approves, under a new name if there is one.
-    pub fn approve(
+    /// Approves where `decide` says so, of the node and its inventory as they are within the transaction: what it has
+    /// looked at is what is approved.
+    pub fn approve<E: From<RegistryError>>(
         &self,
         id: &str,
-        event: &Event,
-        name: Option<&str>,
-        actor: &str,
         now: i64,
-    ) -> Result<Arc<Node>, RegistryError> {
+        decide: impl FnOnce(&Node, &Inventory) -> Result<Option<Approval>, E>,
+    ) -> Result<Arc<Node>, E> {
         self.change(id, |db, node| {
+            let inventory = store::load(db, Document::Inventory, id)?;
+            let inventory = inventory.ok_or_else(|| RegistryError::NoNode(id.to_owned()))?;
+            let Some(Approval { plan, name, actor }) = decide(node, &inventory)? else {
+                return Ok(());
+            };
             if let Some(name) = name.filter(|name| *name != node.name) {
-                if self.find(name).is_some() {
-                    return Err(RegistryError::NameTaken(name.to_owned()));
+                if self.find(&name).is_some() {
+                    return Err(RegistryError::NameTaken(name).into());
                 }
-                name.clone_into(&mut node.name);
+                node.name = name;
             }
-            apply_to(db, node, event, actor, now)
+            Ok(apply_to(db, node, &Event::Approve(Box::new(plan)), &actor, now)?)
         })
     }
 
@@ -88,11 +103,11 @@ impl Registry {
     }
 
     /// Loads, changes, stores, and lets readers see it only then.
-    fn change(
+    fn change<E: From<RegistryError>>(
         &self,
         id: &str,
-        change: impl FnOnce(&Connection, &mut Node) -> Result<(), RegistryError>,
-    ) -> Result<Arc<Node>, RegistryError> {
+        change: impl FnOnce(&Connection, &mut Node) -> Result<(), E>,
+    ) -> Result<Arc<Node>, E> {
         let mut db = self.db();
         // Looked up with the writer held: nobody else changes it until we are done.
         let known = self.node(id).ok_or_else(|| RegistryError::NoNode(id.to_owned()))?;
@@ -100,11 +115,11 @@ impl Registry {
         let transaction = begin(&mut db)?;
         change(&transaction, &mut node)?;
         if node == *known {
-            transaction.commit()?;
+            transaction.commit().map_err(RegistryError::from)?;
             return Ok(known);
         }
         store::save_node(&transaction, &node)?;
-        transaction.commit()?;
+        transaction.commit().map_err(RegistryError::from)?;
         Ok(self.publish(node))
     }
 }
@@ -121,7 +136,7 @@ pub(super) fn apply_to(
 }
 
 /// The same for an event of which more is `told` than the life cycle has to know.
-fn apply_telling(
+pub(super) fn apply_telling(
     db: &Connection,
     node: &mut Node,
     event: &Event,

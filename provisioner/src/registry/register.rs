@@ -11,6 +11,7 @@ use super::history;
 use super::ram_start::{self, Present, TurnedAway};
 use super::store::{self, Document};
 use super::{Entry, Keys, Node, Outline, Registry, RegistryError, Start, apply, begin, windows};
+use crate::approval;
 use crate::events;
 use crate::identity::{Facts, Recognised, Standing, recognise};
 use crate::lifecycle::{Event, State};
@@ -107,6 +108,12 @@ impl Registry {
         };
         node.facts = facts;
         node.outline = Outline::of(&register.inventory);
+        if register.life == Life::Ram
+            && let Some(told) = approval::outdated(&node.state, &register.inventory)
+        {
+            let void = &Event::ApprovalVoid;
+            apply::apply_telling(&transaction, &mut node, void, &told, events::PROVISIONER, now)?;
+        }
         let is_another = node.keys.ram.as_deref() != Some(key);
         take_key(&mut node, who);
         if start(&mut node, register) {

@@ -9,7 +9,7 @@ use provisioner_api::{
 };
 
 use super::*;
-use crate::lifecycle::{Event, Plan, State, System};
+use crate::lifecycle::{Confirmed, Event, Plan, State, System};
 
 const OPERATOR: &str = "operator";
 
@@ -63,7 +63,7 @@ impl Lab {
     fn approve(&mut self, id: &str) -> Arc<Node> {
         self.now += 1000;
         self.registry
-            .apply(id, &Event::Approve(plan()), OPERATOR, self.now)
+            .apply(id, &Event::Approve(plan().into()), OPERATOR, self.now)
             .unwrap()
     }
 
@@ -218,6 +218,7 @@ fn plan() -> Plan {
         disk,
         second: None,
         system: System::Image,
+        confirmed: Confirmed::default(),
     }
 }
 
@@ -308,7 +309,7 @@ fn an_approved_machine_that_waits_in_ram_goes_on_at_once_and_one_that_is_off_wit
     let mut lab = Lab::new();
     let id = installed(&mut lab);
     lab.registry
-        .apply(&id, &Event::Rebuild(System::Image), OPERATOR, lab.now)
+        .apply(&id, &Event::Rebuild(System::Image.into()), OPERATOR, lab.now)
         .unwrap();
     assert_eq!(lab.word(&id), "approved", "its installed system runs");
     lab.start("k2", MAC, "ram-2", Life::Ram).unwrap();
@@ -320,7 +321,7 @@ fn a_rebuilt_node_is_the_same_node_and_is_known_by_its_capsules_key() {
     let mut lab = Lab::new();
     let id = installed(&mut lab);
     lab.registry
-        .apply(&id, &Event::Rebuild(System::Image), OPERATOR, lab.now)
+        .apply(&id, &Event::Rebuild(System::Image.into()), OPERATOR, lab.now)
         .unwrap();
     assert_eq!(lab.start("k2", MAC, "ram-2", Life::Ram).unwrap().id, id);
     for (sequence, event) in [(1, CHECKED), (2, WIPED), (3, WRITTEN)] {
@@ -387,7 +388,7 @@ fn a_late_word_of_the_old_system_does_not_make_the_new_one_ready() {
     let mut lab = Lab::new();
     let id = installed(&mut lab);
     lab.registry
-        .apply(&id, &Event::Rebuild(System::Image), OPERATOR, lab.now)
+        .apply(&id, &Event::Rebuild(System::Image.into()), OPERATOR, lab.now)
         .unwrap();
     lab.start("k2", MAC, "ram-2", Life::Ram).unwrap();
     for (sequence, event) in [(1, CHECKED), (2, WIPED), (3, WRITTEN)] {

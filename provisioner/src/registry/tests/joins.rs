@@ -18,7 +18,7 @@ pub(super) fn installing(lab: &mut Lab) -> (String, String) {
         ..plan()
     };
     lab.registry
-        .apply(&id, &Event::Approve(plan), OPERATOR, lab.now)
+        .apply(&id, &Event::Approve(plan.into()), OPERATOR, lab.now)
         .unwrap();
     for (sequence, event) in [(1, CHECKED), (2, WIPED)] {
         lab.hear(&id, Life::Ram, "ram-1", sequence, event).unwrap();
