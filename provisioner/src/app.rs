@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use provisioner_api::{Finding, Life, ServiceStatus};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::budget::Budget;
 use crate::config::Config;
@@ -38,6 +38,7 @@ mod install;
 mod machine;
 mod media;
 mod operator;
+mod public;
 mod roles;
 mod templates;
 mod time;
@@ -94,6 +95,8 @@ pub struct App {
     pub bound_api: OnceLock<u16>,
     budgets: Budgets,
     changes: broadcast::Sender<Change>,
+    /// How many tokens were revoked: whoever holds an answer open looks again whether its token is valid.
+    pub revocations: watch::Sender<u64>,
 }
 
 /// How often machines may say what is written down.
@@ -210,6 +213,7 @@ impl App {
             bound_api: OnceLock::new(),
             budgets: Budgets::default(),
             changes,
+            revocations: watch::Sender::new(0),
         })
     }
 

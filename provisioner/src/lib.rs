@@ -35,6 +35,7 @@ pub mod orders;
 pub mod packages;
 pub mod presence;
 pub mod privileges;
+pub mod public;
 pub mod registry;
 pub mod roles;
 pub mod rules;

@@ -39,7 +39,7 @@ pub struct Update {
     pub nodes: Vec<Changed>,
     /// Ids of nodes that are no longer there.
     pub gone: Vec<String>,
-    /// The server, as it is now.
+    /// The server as it is now, for everybody.
     pub status: StatusReport,
     /// When the picture was taken, Unix milliseconds.
     pub taken: i64,
@@ -50,8 +50,10 @@ pub struct Update {
 /// A node that changed.
 #[derive(Clone, Debug)]
 pub struct Changed {
-    /// As it is now.
+    /// As it is now, for operators.
     pub node: NodeSummary,
+    /// The same for everybody.
+    pub public: NodeSummary,
     /// Its state and liveness when watchers last heard of it; `None` if they did not since somebody watches.
     pub was: Option<(String, String)>,
 }
@@ -285,13 +287,14 @@ impl Collected {
         }
         let mut changed = |node: NodeSummary| {
             let was = told.insert(node.id.clone(), (node.state.clone(), node.liveness.clone()));
-            Changed { node, was }
+            let public = app.public_summary(&node);
+            Changed { node, public, was }
         };
         let nodes = nodes.into_iter().map(&mut changed).collect();
         Update {
             version,
             gone,
-            status: app.status(taken),
+            status: app.public_status(taken),
             taken,
             page: OnceLock::new(),
             nodes,

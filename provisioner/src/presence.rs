@@ -106,6 +106,12 @@ impl Presence {
         Arc::clone(&entry(&mut self.lock(), node).waiter)
     }
 
+    /// How many wait for news of a node.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self, node: &str) -> usize {
+        Arc::strong_count(&entry(&mut self.lock(), node).waiter) - 1
+    }
+
     /// The orders of a node may have changed.
     pub fn wake(&self, node: &str) {
         if let Some(entry) = self.lock().get(node) {

@@ -6,7 +6,7 @@ use anyhow::ensure;
 use provisioner_api::{ContentsState, DiskContents};
 use tests::installer::SYSTEMS;
 use tests::machine::Step;
-use tests::rom::{self, Kind};
+use tests::rom::Kind;
 use tests::server::{ALONE, PATIENCE, Yard};
 
 #[test]
@@ -83,12 +83,7 @@ fn the_second_disk_of_a_layout_is_shown_and_not_given_up_before_somebody_says_so
         machine.inventory.disks.push(second);
         machine.run_until(PATIENCE, |step| matches!(step, Step::Registered(_)))?;
         let name = street.summary(&machine)?.name;
-        // Everywhere where the first is shown: on the page, by the command line, to programs.
-        let page = rom::get(street.address()?, &street.url(&format!("/nodes/{name}")))?.text();
-        ensure!(
-            page.matches("approval would overwrite this disk").count() == 2,
-            "{page}"
-        );
+        // Everywhere where the first is shown: by the command line, to programs.
         let shown = street.server.cli(&["node", "show", &name])?;
         ensure!(
             shown.contains("the other half of the mirror: sdb WD-SECOND") && shown.contains("Windows"),

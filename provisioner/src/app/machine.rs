@@ -368,6 +368,8 @@ impl App {
 
     fn node_of(&self, caller: &Caller) -> Result<std::sync::Arc<Node>, AppError> {
         let node = self.registry.node(&caller.node);
+        // A question that was open when the node was retired ends as well.
+        let node = node.filter(|node| node.state != State::Retired);
         node.ok_or_else(|| AppError::NotFound("this machine is not registered any more; register again".into()))
     }
 }

@@ -163,6 +163,7 @@ impl App {
             actor: actor.to_owned(),
         };
         if self.registry.revoke_token(name, &entry, now)? {
+            self.revocations.send_modify(|count| *count += 1);
             Ok(())
         } else {
             Err(AppError::NotFound(format!("there is no token {name}")))

@@ -8,13 +8,14 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt as _;
+use hyper::body::Body as _;
 use provisioner_api::{
     ApprovalPlan, Approve, EventEntry, ImageSummary, Import, ImportLine, NewToken, NodeDetail, NodeSummary, Reject,
     StatusReport, Token, TokenSummary,
 };
 use serde::Deserialize;
-use tokio::sync::mpsc;
-use tokio_stream::StreamExt;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::extract::{Json, Path, Query, Strict};
@@ -72,7 +73,10 @@ pub(super) async fn need_token(State(web): State<Web>, mut request: Request, nex
             "send `Authorization: Bearer TOKEN`; make one with: provisioner token create NAME",
         ));
     };
-    let name = blocking(&web.app, move |app| Ok(app.check_token(&secret))).await?;
+    // Subscribed before the token is looked up: no revocation is missed in between.
+    let revocations = web.app.revocations.subscribe();
+    let looked_up = secret.clone();
+    let name = blocking(&web.app, move |app| Ok(app.check_token(&looked_up))).await?;
     let Some(name) = name else {
         metrics::counter!("gleaner_tokens_refused_total").increment(1);
         return Err(Fault::new(Kind::Unauthorized, "this token is not valid (any more)"));
@@ -81,7 +85,26 @@ pub(super) async fn need_token(State(web): State<Web>, mut request: Request, nex
         place.is_operators();
     }
     request.extensions_mut().insert(Actor(format!("token {name}")));
-    Ok(next.run(request).await)
+    let response = next.run(request).await;
+    if response.body().size_hint().exact().is_some() {
+        return Ok(response);
+    }
+    Ok(response.map(|body| while_valid(body, web.app.clone(), secret, revocations)))
+}
+
+/// A stream that ends when its token is revoked.
+fn while_valid(body: Body, app: Arc<App>, secret: String, mut revocations: watch::Receiver<u64>) -> Body {
+    let revoked = async move {
+        while revocations.changed().await.is_ok() {
+            let secret = secret.clone();
+            let still = blocking(&app, move |app| Ok(app.check_token(&secret))).await;
+            // What cannot be looked up is not valid.
+            if !matches!(still, Ok(Some(_))) {
+                break;
+            }
+        }
+    };
+    Body::from_stream(body.into_data_stream().take_until(Box::pin(revoked)))
 }
 
 /// How the server is.

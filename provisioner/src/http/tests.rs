@@ -130,7 +130,7 @@ fn introduction(number: u8, boot: &str, life: Life) -> Register {
         by_path: None,
         model: Some("QEMU HARDDISK".into()),
         serial: Some(format!("disk-of-{number:03}")),
-        wwn: None,
+        wwn: Some(format!("wwn-of-{number:03}")),
         size: 20_000_000_000,
         rotational: false,
         removable: false,

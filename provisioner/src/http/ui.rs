@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The status page: what nodes and server look like now, live where the browser can, plain HTML where it cannot.
 //!
-//! It is open to everybody on the LAN, so it changes nothing and shows no secret. Whatever machines and donors
+//! It is open to everybody on the LAN, so it changes nothing, and shows no secret and nothing by which a machine is known. Whatever machines and donors
 //! wrote into their labels goes through the templates' escaping and under a policy that runs no script but ours.
 
 mod assets;
@@ -49,8 +49,8 @@ pub(super) async fn status(State(web): State<Web>) -> Result<Response, Fault> {
     let version = web.hub.version();
     let html = blocking(&web.app, move |app| {
         let time = now();
-        let (nodes, more) = app.nodes_for_a_page(time);
-        render(pages::status((&nodes, more), &app.status(time), version, time))
+        let (nodes, more) = app.public_nodes(time);
+        render(pages::status((&nodes, more), &app.public_status(time), version, time))
     });
     let html = web.pages.status.get(version, html).await?;
     Ok(html_response(StatusCode::OK, &html))
@@ -63,14 +63,13 @@ pub(super) async fn node(State(web): State<Web>, Path(name): Path<String>) -> Re
     let version = web.hub.version();
     let found = blocking(&web.app, move |app| {
         let time = now();
-        let node = match app.node(&name, time) {
-            Ok(node) => node,
+        let (node, events) = match app.public_node(&name, EVENTS, time) {
+            Ok(found) => found,
             Err(AppError::NotFound(why)) => {
                 return Ok((StatusCode::NOT_FOUND, render(pages::missing(&app.config.site, &why))?));
             }
             Err(other) => return Err(other),
         };
-        let events = app.events(Some(&node.summary.id), None, EVENTS)?;
         Ok((
             StatusCode::OK,
             render(pages::node(&app.config.site, &node, &events, version, time))?,
@@ -171,8 +170,8 @@ impl Stream {
     async fn whole_status(&self) -> Result<String, Fault> {
         let whole = blocking(&self.web.app, |app| {
             let time = now();
-            let (nodes, more) = app.nodes_for_a_page(time);
-            render(pages::whole((&nodes, more), &app.status(time), time))
+            let (nodes, more) = app.public_nodes(time);
+            render(pages::whole((&nodes, more), &app.public_status(time), time))
         });
         whole.await
     }
@@ -180,8 +179,7 @@ impl Stream {
     async fn whole_node(&self, id: String) -> Result<String, Fault> {
         let whole = blocking(&self.web.app, move |app| {
             let time = now();
-            let node = app.node(&id, time)?;
-            let events = app.events(Some(&node.summary.id), None, EVENTS)?;
+            let (node, events) = app.public_node(&id, EVENTS, time)?;
             render(pages::node_piece(&node, &events, time))
         });
         whole.await

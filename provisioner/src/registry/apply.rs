@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use super::history;
 use super::store::{self, Document};
-use super::{Entry, Node, Registry, RegistryError, begin, installations, secrets};
+use super::{Entry, Keys, Node, Registry, RegistryError, begin, installations, secrets};
 use crate::events;
 use crate::lifecycle::{self, Event, Plan, State};
 
@@ -185,6 +185,11 @@ fn enter(node: &mut Node, event: &Event, state: State, now: i64) {
     }
     if *event == Event::Begun {
         // Whatever ran in RAM is gone: nobody there waits for anything.
+        node.life = None;
+    }
+    if state == State::Retired {
+        // For good: a key that somebody took from its disk opens nothing when the machine is approved again.
+        node.keys = Keys::default();
         node.life = None;
     }
     node.note.clear();

@@ -8,6 +8,7 @@ use provisioner_api::Life;
 
 use super::Node;
 use crate::identity::{Standing, is_placeholder, same_uuid};
+use crate::lifecycle::State;
 
 /// All nodes by id, and the ways to find one.
 #[derive(Debug, Default)]
@@ -123,10 +124,10 @@ fn without_claims(mut nodes: Vec<Arc<Node>>, may: impl Fn(&Arc<Node>) -> bool) -
     nodes
 }
 
+/// A retired node is known by no key.
 fn keys(node: &Node) -> impl Iterator<Item = &String> {
-    [&node.keys.ram, &node.keys.written, &node.keys.home]
-        .into_iter()
-        .flatten()
+    let keys = [&node.keys.ram, &node.keys.written, &node.keys.home];
+    keys.into_iter().flatten().filter(|_| node.state != State::Retired)
 }
 
 fn macs(node: &Node) -> impl Iterator<Item = &String> {

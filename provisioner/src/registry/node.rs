@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use provisioner_api::limits::cut;
 use provisioner_api::{FirmwareType, Inventory, Life};
 
-use crate::identity::{Facts, Known, Standing};
+use crate::identity::{Facts, Known, Standing, is_placeholder};
 use crate::lifecycle::State;
 
 /// A node, without its large documents.
@@ -88,6 +88,8 @@ pub struct Outline {
     pub memory: u64,
     /// What a person should look at.
     pub warnings: Vec<String>,
+    /// All by which the machine is known, which is shown to operators only.
+    pub identifying: Vec<String>,
 }
 
 impl Node {
@@ -168,8 +170,24 @@ impl Outline {
             threads: inventory.cpu.threads,
             memory: inventory.memory,
             warnings: warnings(inventory),
+            identifying: identifying(inventory),
         }
     }
+}
+
+fn identifying(inventory: &Inventory) -> Vec<String> {
+    let smbios = &inventory.smbios;
+    let labels = [
+        &smbios.system_uuid,
+        &smbios.system_serial,
+        &smbios.board_serial,
+        &smbios.chassis_serial,
+        &smbios.asset_tag,
+    ];
+    let disks = inventory.disks.iter().flat_map(|disk| [&disk.serial, &disk.wwn]);
+    let labels = labels.into_iter().chain(disks).flatten();
+    let labels = labels.filter(|label| !is_placeholder(label)).cloned();
+    labels.chain(inventory.nics.iter().map(|nic| nic.mac.clone())).collect()
 }
 
 /// RAM in a PC that is said to have 512 MB, less what the kernel and firmware keep for themselves.

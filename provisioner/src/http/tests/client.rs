@@ -110,13 +110,28 @@ pub(super) async fn tls(
     headers: &[(&str, &str)],
     body: Option<&Value>,
 ) -> Answer {
+    whole(open(shake_hands(to, pin, key).await, method, path, headers, body).await).await
+}
+
+async fn shake_hands(to: SocketAddr, pin: &str, key: Option<&Key>) -> tokio_rustls::client::TlsStream<TcpStream> {
     let stream = TcpStream::connect(to).await.unwrap();
     let name = ServerName::IpAddress(to.ip().into());
-    let stream = TlsConnector::from(config(pin, key))
-        .connect(name, stream)
+    let connector = TlsConnector::from(config(pin, key));
+    connector.connect(name, stream).await.expect("TLS handshake")
+}
+
+/// The body of an answer that does not end by itself.
+pub(super) async fn tls_stream(to: SocketAddr, pin: &str, path: &str, headers: &[(&str, &str)]) -> Incoming {
+    let stream = shake_hands(to, pin, None).await;
+    open(stream, "GET", path, headers, None).await.into_body()
+}
+
+/// What comes next of it; nothing when it has ended.
+pub(super) async fn next_piece(body: &mut Incoming) -> Option<Bytes> {
+    let frame = tokio::time::timeout(HANG, body.frame())
         .await
-        .expect("TLS handshake");
-    whole(open(stream, method, path, headers, body).await).await
+        .expect("neither news nor an end")?;
+    frame.unwrap().into_data().ok()
 }
 
 /// Sends a request and leaves the body to be read, for streams.

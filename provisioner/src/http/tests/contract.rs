@@ -73,6 +73,70 @@ async fn everything_that_is_described_is_served_on_its_listener_and_not_on_the_o
     }
 }
 
+#[tokio::test]
+async fn no_public_answer_tells_by_what_a_machine_is_known() {
+    let lab = Lab::start().await;
+    let key = Key::new();
+    let who = lab.register(&key, 1, "b1", Life::Ram).await;
+    let known = [
+        "52:54:00:77:01:01",
+        "52-54-00-77-01-01",
+        "4c4c4544-0042-3510-8052-b4c04f573701",
+        "serial0001",
+        "disk-of-001",
+        "wwn-of-001",
+    ];
+    // A machine tells of itself wherever it may say something.
+    let secrets = known.join(" ");
+    let progress = json!({"boot_id": "b1", "stage": "waiting", "permille": 1, "detail": secrets});
+    assert_eq!(
+        lab.node(Some(&key), "POST", path::PROGRESS, Some(&progress))
+            .await
+            .status,
+        204
+    );
+    lab.event(&key, "b1", 1, json!({"kind": "note", "text": secrets})).await;
+    let plan = lab
+        .operator("GET", &format!("/api/v1/nodes/{}/plan", who.name), None)
+        .await;
+    assert!(
+        plan.text().contains("disk-of-001"),
+        "operators are told: {}",
+        plan.text()
+    );
+    let approve = json!({"confirmed": plan.json()});
+    let path = format!("/api/v1/nodes/{}/approve", who.name);
+    assert_eq!(lab.operator("POST", &path, Some(&approve)).await.status, 200);
+    let cause = json!({"cause": "disk-unhealthy", "disk": "disk-of-001", "detail": secrets});
+    assert_eq!(
+        lab.event(&key, "b1", 2, json!({"kind": "failed", "cause": cause}))
+            .await,
+        204
+    );
+    assert_eq!(lab.app.summary(&who.name, now()).unwrap().state, "failed");
+    let mut asked = Vec::new();
+    for (group, method, path) in operations() {
+        if method == "GET" && matches!(group.as_str(), "boot" | "files" | "page" | "about") && !is_stream(&path) {
+            asked.push(path.replace("no-such", &who.name));
+        }
+    }
+    assert!(asked.iter().any(|path| path.starts_with("/nodes/")) && asked.contains(&"/metrics".to_owned()));
+    for path in asked {
+        let text = lab.plain("GET", &path).await.text().to_lowercase();
+        for value in known {
+            assert!(!text.contains(value), "{path} tells {value}: {text}");
+        }
+    }
+    for query in ["", &format!("?node={}", who.node_id)] {
+        let piece = live::page_until(&lab, &format!("/live{query}"), &who.name)
+            .await
+            .to_lowercase();
+        for value in known {
+            assert!(!piece.contains(value), "/live{query} tells {value}: {piece}");
+        }
+    }
+}
+
 /// A request to an operator route: its method, its path, and whether it takes a body.
 fn operator_routes() -> Vec<(String, String, bool)> {
     let document: Value = serde_json::from_slice(&openapi::json()).unwrap();

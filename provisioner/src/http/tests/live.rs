@@ -48,6 +48,11 @@ impl Stream {
     }
 }
 
+/// What an open page is sent until it names this.
+pub(super) async fn page_until(lab: &Lab, path: &str, word: &str) -> String {
+    Stream::page(lab, path).await.until(word).await.to_owned()
+}
+
 #[tokio::test]
 async fn a_new_machine_appears_on_an_open_page_and_moves_when_it_is_approved() {
     let lab = Lab::start().await;

@@ -324,3 +324,43 @@ async fn a_machine_that_talks_too_much_is_told_to_come_back_later() {
     }
     assert!(refused, "one address introduces no two hundred machines in a second");
 }
+
+#[tokio::test]
+async fn a_retired_nodes_key_opens_nothing_on_any_route_and_its_open_question_ends() {
+    let lab = Lab::start().await;
+    let key = Key::new();
+    let who = lab.register(&key, 1, "b1", Life::Ram).await;
+    let seen = lab.node(Some(&key), "GET", path::ORDERS, None).await.json()["revision"].clone();
+    let asked = format!("{}?seen={seen}&wait=60", path::ORDERS);
+    let retired = async {
+        while lab.app.presence.waiting(&who.node_id) == 0 {
+            tokio::task::yield_now().await;
+        }
+        let path = format!("/api/v1/nodes/{}/retire", who.name);
+        assert_eq!(lab.operator("POST", &path, None).await.status, 200);
+    };
+    let (open, ()) = tokio::join!(lab.node(Some(&key), "GET", &asked, None), retired);
+    assert!((400..500).contains(&open.status), "{}", open.text());
+    let document: Value = serde_json::from_slice(&openapi::json()).unwrap();
+    let stranger = Key::new();
+    for (route, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            if operation["tags"][0] != "node" || route == path::REGISTER || route == path::TIME {
+                continue;
+            }
+            let method = method.to_uppercase();
+            let body = (method != "GET").then(|| json!({}));
+            let [retired, unknown] = [&key, &stranger].map(|key| lab.node(Some(key), &method, route, body.as_ref()));
+            let (retired, unknown) = (retired.await, unknown.await);
+            assert_eq!(retired.status, 403, "{method} {route}");
+            assert_eq!(
+                (retired.status, retired.text()),
+                (unknown.status, unknown.text()),
+                "{method} {route}"
+            );
+        }
+    }
+    let body = serde_json::to_value(introduction(1, "b2", Life::Installed)).unwrap();
+    let answer = lab.node(Some(&key), "POST", path::REGISTER, Some(&body)).await;
+    assert!((400..500).contains(&answer.status), "{}", answer.text());
+}

@@ -30,6 +30,25 @@ async fn over_tls_a_token_is_needed_and_a_revoked_one_is_none() {
 }
 
 #[tokio::test]
+async fn a_stream_ends_with_its_token_and_others_go_on() {
+    let lab = Lab::start().await;
+    let stream = async |name: &str| {
+        let token = lab.app.create_token(name, "operator", now()).unwrap();
+        let header = format!("Bearer {token}");
+        let headers = [("authorization", &*header)];
+        client::tls_stream(lab.api, &lab.app.key.pin, "/api/v1/events/stream", &headers).await
+    };
+    let (mut one, mut other) = (stream("one").await, stream("other").await);
+    for stream in [&mut one, &mut other] {
+        assert!(client::next_piece(stream).await.is_some(), "it begins");
+    }
+    lab.app.revoke_token("one", "operator", now()).unwrap();
+    assert_eq!(client::next_piece(&mut one).await, None, "it ends at once");
+    lab.register(&Key::new(), 1, "b1", Life::Ram).await;
+    assert!(client::next_piece(&mut other).await.is_some(), "it goes on");
+}
+
+#[tokio::test]
 async fn a_node_that_does_not_exist_is_404_and_a_state_that_does_not_allow_it_is_409() {
     let lab = Lab::start().await;
     for verb in ["approve", "reject", "rebuild", "retry", "retire", "drain", "undrain"] {

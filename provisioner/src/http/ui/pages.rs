@@ -7,7 +7,7 @@ use provisioner_api::{
 };
 
 use super::assets::{self, Urls};
-use super::view::{DiskLine, Fact, Group, Moment, NicLine, Row, Step, facts, offers, steps};
+use super::view::{Fact, Group, Moment, Row, Step, facts, steps};
 use super::words;
 use crate::api_client::segment;
 use crate::live::Update;
@@ -125,11 +125,8 @@ struct NodeView<'a> {
     row: Row,
     steps: Vec<Step>,
     disk_reason: &'a str,
-    disks: Vec<DiskLine>,
-    offers: Vec<Fact>,
     checks: &'a [Check],
     facts: Vec<Fact>,
-    nics: Vec<NicLine>,
     installer_log: String,
     events: Vec<EventLine<'a>>,
 }
@@ -176,7 +173,7 @@ pub(super) fn whole((nodes, more): (&[NodeSummary], usize), status: &StatusRepor
 pub(super) fn update(update: &Update) -> impl Template {
     let (mut moved, mut same) = (Vec::new(), Vec::new());
     for changed in &update.nodes {
-        let row = Row::new(&changed.node, update.taken);
+        let row = Row::new(&changed.public, update.taken);
         let before = changed.was.as_ref().map(|(state, liveness)| Group::of(state, liveness));
         // A browser that never had the row gets it; one that had it under another heading has it moved.
         if before == Some(row.group) {
@@ -286,7 +283,6 @@ impl Summary {
 
 impl<'a> NodeView<'a> {
     fn new(node: &'a NodeDetail, events: &'a [EventEntry], now: i64) -> Self {
-        let inventory = &node.inventory;
         let line = |event: &'a EventEntry| EventLine {
             at: Moment::new(event.at, now),
             kind: &event.kind,
@@ -297,11 +293,8 @@ impl<'a> NodeView<'a> {
             row: Row::new(&node.summary, now),
             steps: steps(&node.summary),
             disk_reason: &node.disk_reason,
-            disks: inventory.disks.iter().map(|disk| DiskLine::new(disk, node)).collect(),
-            offers: offers(node),
             checks: node.compute.as_ref().map_or(&[], |report| report.checks.as_slice()),
             facts: facts(node),
-            nics: inventory.nics.iter().map(NicLine::new).collect(),
             installer_log: node.installer_log.join("\n"),
             // The newest on top.
             events: events.iter().rev().map(line).collect(),

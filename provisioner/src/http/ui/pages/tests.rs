@@ -339,6 +339,7 @@ fn every_page(word: &str) -> Vec<String> {
     let whole = detail(hostile, word);
     let changed = |was| Changed {
         node: nodes[0].clone(),
+        public: nodes[0].clone(),
         was,
     };
     let update_of = Update {
@@ -441,6 +442,7 @@ fn a_node_that_changes_its_heading_is_moved_and_one_that_does_not_is_changed_in_
     let nodes = some_of_everything();
     let changed = |name: &str, was: Option<(&str, &str)>| Changed {
         node: nodes.iter().find(|node| node.name == name).unwrap().clone(),
+        public: nodes.iter().find(|node| node.name == name).unwrap().clone(),
         was: was.map(|(state, liveness)| (state.into(), liveness.into())),
     };
     let page = html(update(&Update {
@@ -470,30 +472,6 @@ fn a_node_that_changes_its_heading_is_moved_and_one_that_does_not_is_changed_in_
         page.contains("<hx-partial hx-target=\"#node-id-gl-099\" hx-swap=\"delete\">"),
         "{page}"
     );
-}
-
-#[test]
-fn approval_shows_which_disk_would_be_overwritten_and_what_is_on_it() {
-    let whole = NodeDetail {
-        profile: None,
-        compute: None,
-        ..detail(summary("gl-008", "enrolled"), "w")
-    };
-    let page = html(node("site", &whole, &[], 1, NOW));
-    assert!(page.contains("approval would overwrite this disk"));
-    assert!(page.contains("Windows, 3 partitions, 212 GB"));
-    assert_eq!(
-        page.matches("would overwrite").count(),
-        1,
-        "the other disk is left alone"
-    );
-    let second = whole.inventory.disks.iter().map(|disk| disk.name.clone());
-    let both = NodeDetail {
-        second_disk: second.into_iter().find(|name| Some(name) != whole.disk.as_ref()),
-        ..whole
-    };
-    let page = html(node("site", &both, &[], 1, NOW));
-    assert_eq!(page.matches("would overwrite").count(), 2, "a layout takes both");
 }
 
 #[test]
