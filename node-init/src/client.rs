@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use provisioner_api::{
-    Capsule, Heartbeat, NodeEvent, Orders, Problem, Progress, Register, Registered, Time, limits, path,
+    Capsule, Heartbeat, NodeEvent, Orders, Problem, Progress, Register, Registered, Time, Vouch, limits, path,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -46,6 +46,7 @@ const BUFFER: usize = 16 * 1024;
 pub struct Client {
     agent: Agent,
     base: String,
+    pin: Pin,
 }
 
 /// Why the controller gave no usable answer.
@@ -116,7 +117,13 @@ impl Client {
         Ok(Self {
             agent,
             base: format!("https://{controller}"),
+            pin: pin.clone(),
         })
+    }
+
+    /// A client of the same controller that presents another key.
+    pub fn with_key(&self, key: &NodeKey) -> Result<Self, ClientError> {
+        Self::new(self.controller(), &self.pin, key)
     }
 
     /// `HOST:PORT` of the controller.
@@ -157,6 +164,11 @@ impl Client {
     /// Reports that this installed node lives.
     pub fn heartbeat(&self, heartbeat: &Heartbeat) -> Result<(), ClientError> {
         self.post(path::HEARTBEAT, heartbeat).map(drop)
+    }
+
+    /// Vouches, with the key of the installed system, for the start in RAM with this key (SHA-256, hex).
+    pub fn vouch(&self, start: &str) -> Result<(), ClientError> {
+        self.post(path::VOUCH, &Vouch { key: start.into() }).map(drop)
     }
 
     /// The identity that this node had before, if it had one.

@@ -35,6 +35,11 @@ pub trait Host: Sync {
         partition: &Partition,
         fill: &mut dyn FnMut(&Path) -> Result<()>,
     ) -> Result<()>;
+    /// Partitions of the disks, by kernel name.
+    fn partitions(&self) -> Vec<String>;
+    /// A small text file of the system on a partition. Nothing is written to the disk for it, the file system's journal
+    /// included.
+    fn read_file(&self, partition: &str, path: &str) -> Result<String>;
     /// Sets the system's clock and the battery-backed one.
     fn set_clock(&self, unix_ms: i64) -> Result<()>;
     /// Goes down and comes up again. Returns only where there is nothing to reboot.

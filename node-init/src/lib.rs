@@ -24,4 +24,5 @@ pub mod screen;
 pub mod sequence;
 pub mod serve;
 pub mod steps;
+pub mod vouch;
 pub mod write;

@@ -56,6 +56,8 @@ fn live(screen: &Screen) -> anyhow::Result<()> {
         rtc,
         watch,
         boot_id: boot_id(root),
+        host: &host,
+        key: key.fingerprint(),
     };
     let name = register::introduce(&facts, &joined.client, screen);
     orders::obey(&host, &facts, &mut joined, &key, name, screen)

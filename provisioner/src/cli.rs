@@ -124,6 +124,14 @@ pub enum Node {
         /// Name or id
         name: String,
     },
+    /// Say that a start from the network is the machine of a node that is to be installed again
+    Confirm {
+        /// Name or id
+        name: String,
+        /// The address that the machine shows on its screen, where several say that they are this node
+        #[arg(long, value_name = "ADDRESS")]
+        from: Option<std::net::IpAddr>,
+    },
     /// Try again after a failure
     Retry {
         /// Name or id

@@ -254,6 +254,7 @@ fn node_routes() -> OpenApiRouter<Web> {
         .merge(limited(routes!(node::event), INVENTORY))
         .merge(limited(routes!(node::progress), SMALL_BODY))
         .merge(limited(routes!(node::heartbeat), SMALL_BODY))
+        .merge(limited(routes!(node::vouch), SMALL_BODY))
         .merge(limited(routes!(node::capsule, node::keep_capsule), LARGE_BODY))
 }
 
@@ -271,6 +272,7 @@ fn operator_routes() -> OpenApiRouter<Web> {
                 .layer(DefaultBodyLimit::max(LARGE_BODY)),
         )
         .routes(routes!(operator::reject))
+        .routes(routes!(operator::confirm))
         .routes(routes!(operator::rebuild))
         .routes(routes!(operator::retry))
         .routes(routes!(operator::retire))

@@ -134,6 +134,11 @@ pub fn for_visitor(why: TurnedAway) -> Orders {
             why: "this machine is installed and starts from its disk".into(),
         },
         TurnedAway::NotWanted => wait("this machine is not wanted here".into()),
+        TurnedAway::Unproven => wait(
+            "this machine could not show that it is the node that is to be installed again; if it is, an operator says so: \
+             provisioner doctor names it"
+                .into(),
+        ),
         TurnedAway::Occupied => wait(
             "a machine with the same cards and labels is here already; this one comes in when that has fallen silent"
                 .into(),

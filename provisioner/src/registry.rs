@@ -35,7 +35,7 @@ pub use apply::Approval;
 pub use installations::Installation;
 pub use join::NoJoin;
 pub use node::{Keys, Node, Outline, Start};
-pub use ram_start::{Present, TurnedAway};
+pub use ram_start::{Present, TurnedAway, Vouching};
 pub use register::{Around, Door, Introduction, MAX_UNAPPROVED, Registration, UNAPPROVED_BYTES};
 pub use windows::Ticket;
 
@@ -208,6 +208,7 @@ impl Registry {
             M::up(include_str!("registry/ram_start.sql")),
             M::up(include_str!("registry/history.sql")),
             M::up(include_str!("registry/marks.sql")),
+            M::up(include_str!("registry/vouching.sql")),
         ]);
         migrations.to_latest(&mut db).map_err(RegistryError::Migration)?;
         let mut index = Index::default();

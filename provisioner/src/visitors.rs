@@ -16,6 +16,8 @@ const OF_A_NODE: usize = 8;
 const IN_ALL: usize = 1024;
 /// Milliseconds between two events about one node: a liar that comes again and again does not fill the list.
 const APART: i64 = 10 * 60_000;
+/// Milliseconds since its last question after which a start is not there any more: it asks every few seconds.
+const HERE: i64 = 60_000;
 /// Milliseconds for which people are told of one that does not come again.
 const SHOWN: i64 = 24 * 3_600_000;
 
@@ -41,6 +43,8 @@ pub struct Visitor {
     pub why: TurnedAway,
     /// When it came, Unix milliseconds.
     pub at: i64,
+    /// When it last asked.
+    pub heard: i64,
 }
 
 impl Visitors {
@@ -61,6 +65,27 @@ impl Visitors {
     /// The start with this key.
     pub fn of(&self, key: &str) -> Option<Visitor> {
         self.lock().starts.get(key).cloned()
+    }
+
+    /// It has asked for its orders.
+    pub fn heard(&self, key: &str, now: i64) {
+        if let Some(visitor) = self.lock().starts.get_mut(key) {
+            visitor.heard = now;
+        }
+    }
+
+    /// Those that wait to be vouched for as this node, with their keys: at each address the newest, by address.
+    pub fn waiting(&self, node: &str, now: i64) -> Vec<(String, Visitor)> {
+        let is_one = |visitor: &Visitor| {
+            let is_here = (now - visitor.heard).abs() < HERE;
+            visitor.node == node && visitor.why == TurnedAway::Unproven && is_here
+        };
+        let kept = self.lock();
+        let starts = kept.starts.iter().filter(|(_, visitor)| is_one(visitor));
+        let mut waiting: Vec<_> = starts.map(|(key, visitor)| (key.clone(), visitor.clone())).collect();
+        drop(kept);
+        waiting.sort_by_key(|(_, visitor)| (visitor.from, visitor.at));
+        waiting
     }
 
     /// It is one no more.
@@ -112,6 +137,7 @@ mod tests {
             from: IpAddr::from([10, 77, 0, 9]),
             why: TurnedAway::Installed,
             at,
+            heard: at,
         }
     }
 

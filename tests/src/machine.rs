@@ -285,9 +285,19 @@ impl Machine {
 
     fn register(&mut self) -> Result<Step> {
         let session = self.power.session()?;
+        let on_disk = self.disk.system.clone();
         let system = self.disk.system.as_mut().filter(|_| session.life == Life::Installed);
         let join = system.as_ref().and_then(|system| system.join.clone());
-        let registered = session.node.register_with(session.life, &self.inventory, join)?;
+        let mut registered = session.node.register_with(session.life, &self.inventory, join)?;
+        if let Some(disk) = on_disk.filter(|_| registered.vouch && session.life == Life::Ram) {
+            // What node-init in RAM reads off the disk.
+            let key = Key::from_pem(&disk.key)?;
+            let controller = disk.controller.parse().context("the controller's address")?;
+            let mut installed = Node::start(session.address, controller, &disk.pin, key)?;
+            if installed.vouch(&session.node.key).is_ok() {
+                registered = session.node.register_with(session.life, &self.inventory, None)?;
+            }
+        }
         if let Some(system) = system.filter(|system| system.join.is_some()) {
             let kept = session.node.capsule()?;
             system.join = None;

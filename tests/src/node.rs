@@ -13,7 +13,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use provisioner_api::{
     Capsule, Event, Heartbeat, Inventory, Join, Life, NodeEvent, Orders, PROBLEM_JSON, Problem, Progress, Register,
-    Registered, Stage, Time, path,
+    Registered, Stage, Time, Vouch, path,
 };
 use rustls::ClientConfig;
 use serde::Serialize;
@@ -47,6 +47,8 @@ pub struct Node {
     pub boot_id: String,
     /// Number of the last event.
     pub sequence: u64,
+    /// Whether it is a node-init that says that its key can be read from RAM; older ones do not.
+    pub vouches: bool,
     tls: Arc<ClientConfig>,
     from: Ipv4Addr,
     controller: SocketAddr,
@@ -61,6 +63,7 @@ impl Node {
             key,
             boot_id: boot_id(),
             sequence: 0,
+            vouches: true,
             tls,
             from,
             controller,
@@ -74,6 +77,7 @@ impl Node {
             key: Key::from_pem(&self.key.to_pem())?,
             boot_id: self.boot_id.clone(),
             sequence: self.sequence,
+            vouches: self.vouches,
             tls: Arc::clone(&self.tls),
             from: self.from,
             controller: self.controller,
@@ -99,8 +103,15 @@ impl Node {
             version: env!("CARGO_PKG_VERSION").into(),
             inventory: inventory.clone(),
             join: join.map(Join),
+            vouches: self.vouches && life == Life::Installed,
         };
         self.post(path::REGISTER, &register)
+    }
+
+    /// Says, with the key of an installed system, that the start with this key is on the same machine.
+    pub fn vouch(&mut self, start: &Key) -> Result<()> {
+        let key = start.fingerprint();
+        self.tell("POST", path::VOUCH, &Vouch { key })
     }
 
     /// The current order; with `seen`, waits up to `wait` seconds for another one.

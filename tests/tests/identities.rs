@@ -249,3 +249,74 @@ fn a_node_that_strays_into_ram_is_sent_to_its_disk_and_serves_on() {
     })
     .unwrap();
 }
+
+#[test]
+fn whoever_waits_for_a_rebuild_with_a_nodes_facts_is_not_installed_in_its_place() {
+    let mut yard = Yard::new(&format!("{ALONE}{EVERYBODY}")).unwrap();
+    yard.tell(|street| {
+        let mut victim = street.machine(Kind::UefiX64, 1);
+        let script = what_the_script_says(&mut victim)?;
+        victim.run_until_serving(PATIENCE)?;
+        let before = street.summary(&victim)?;
+        let ssh_key = victim.disk.system.as_ref().context("no system")?.ssh_key.clone();
+        victim.node()?.hang_up();
+        street.command(&before.name, "rebuild")?;
+        // It is the first in RAM, while the machine is still on its way down.
+        let mut first = liar(street.address()?, &script, &victim)?;
+        let order = first.orders(None, 0)?.order;
+        ensure!(matches!(order, Order::Wait { .. }), "it is told to {order:?}");
+        ensure!(street.state(&victim)? == "approved", "the liar is being installed");
+        victim.run_until(PATIENCE, |step| matches!(step, Step::Rebooted(_)))?;
+        victim.run_until_serving(PATIENCE)?;
+        ensure!(street.summary(&victim)?.id == before.id, "it came back as another node");
+        ensure!(
+            victim.disk.system.as_ref().context("no system")?.ssh_key == ssh_key,
+            "it lost its identity"
+        );
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_node_whose_disk_was_replaced_is_installed_again_when_a_person_confirms_it() {
+    let mut yard = Yard::new(&format!("{ALONE}{EVERYBODY}")).unwrap();
+    yard.tell(|street| {
+        let mut machine = street.machine(Kind::UefiX64, 1);
+        machine.run_until_serving(PATIENCE)?;
+        let before = street.summary(&machine)?;
+        street.command(&before.name, "rebuild")?;
+        machine.run_until(PATIENCE, |step| matches!(step, Step::Rebooted(_)))?;
+        // A new disk of the same kind: the old key went with the old one.
+        machine.disk.system = None;
+        let why = machine.run_until_waiting(PATIENCE)?;
+        ensure!(why.contains("operator"), "{why}");
+        street.server.cli(&["node", "confirm", &before.name])?;
+        machine.run_until_serving(PATIENCE)?;
+        ensure!(street.summary(&machine)?.id == before.id);
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_node_with_an_older_node_init_is_installed_again_as_before() {
+    let mut yard = Yard::new(&format!("{ALONE}{EVERYBODY}")).unwrap();
+    yard.tell(|street| {
+        let mut machine = street.machine(Kind::UefiX64, 1);
+        let from_disk = |machine: &Machine| machine.life() == Some(Life::Installed);
+        while !from_disk(&machine) {
+            machine.step()?;
+        }
+        machine.node()?.vouches = false;
+        machine.run_until_serving(PATIENCE)?;
+        let before = street.summary(&machine)?;
+        street.command(&before.name, "rebuild")?;
+        machine.run_until(PATIENCE, |step| matches!(step, Step::Rebooted(_)))?;
+        machine.disk.system = None;
+        machine.run_until_serving(PATIENCE)?;
+        ensure!(street.summary(&machine)?.id == before.id);
+        Ok(())
+    })
+    .unwrap();
+}

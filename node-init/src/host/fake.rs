@@ -99,6 +99,13 @@ impl Host for FakeHost {
     fn with_partition(&self, _: &str, _: &Partition, fill: &mut dyn FnMut(&Path) -> Result<()>) -> Result<()> {
         fill(self.target.path())
     }
+    fn partitions(&self) -> Vec<String> {
+        vec!["sda1".into()]
+    }
+    fn read_file(&self, partition: &str, path: &str) -> Result<String> {
+        assert_eq!(partition, "sda1");
+        Ok(std::fs::read_to_string(self.target.path().join(path))?)
+    }
     fn set_clock(&self, unix_ms: i64) -> Result<()> {
         self.clock.store(unix_ms, Ordering::SeqCst);
         Ok(())

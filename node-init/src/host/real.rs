@@ -3,7 +3,7 @@
 #![allow(unsafe_code)] // the ioctl that sets the battery-backed clock, which no safe crate wraps
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -25,6 +25,11 @@ use crate::inventory::{self, Senses};
 
 /// Where the new system is mounted while it is set up.
 const TARGET: &str = "/run/target";
+
+/// Where a system that is there already is mounted while it is looked at.
+const LOOKED_AT: &str = "/run/looked-at";
+/// Bytes of a small file: a key has some hundred.
+const LARGEST: u64 = 16 * 1024;
 
 /// The kernel makes a partition's device within milliseconds; a slow USB bridge is not a case here.
 const DEVICE_TRIES: u32 = 50;
@@ -66,6 +71,35 @@ impl Host for RealHost {
         filled.and(forgotten)
     }
 
+    fn partitions(&self) -> Vec<String> {
+        let Ok(devices) = fs::read_dir("/sys/class/block") else {
+            return Vec::new();
+        };
+        let partitions = devices
+            .flatten()
+            .filter(|device| device.path().join("partition").exists());
+        let mut names: Vec<String> = partitions
+            .filter_map(|partition| partition.file_name().into_string().ok())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn read_file(&self, partition: &str, path: &str) -> Result<String> {
+        let device = Path::new("/dev").join(partition);
+        let target = Path::new(LOOKED_AT);
+        fs::create_dir_all(target).context("making the mount point")?;
+        let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        // ext4(5), noload: a journal that was not played back stays as it is.
+        mount(Some(&device), target, Some("ext4"), flags, Some("noload"))
+            .with_context(|| format!("mounting {}", device.display()))?;
+        let text = small_file(&target.join(path));
+        let unmounted = umount(target).context("unmounting what was looked at");
+        let text = text?;
+        unmounted?;
+        Ok(text)
+    }
+
     fn set_clock(&self, unix_ms: i64) -> Result<()> {
         let time = TimeSpec::new(unix_ms.div_euclid(1000), unix_ms.rem_euclid(1000) * 1_000_000);
         clock_settime(ClockId::CLOCK_REALTIME, time).context("setting the clock")?;
@@ -81,6 +115,14 @@ impl Host for RealHost {
     fn sleep(&self, time: Duration) {
         thread::sleep(time);
     }
+}
+
+fn small_file(path: &Path) -> Result<String> {
+    let mut text = String::new();
+    let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+    // A file of any length may lie there.
+    file.take(LARGEST).read_to_string(&mut text).context("reading it")?;
+    Ok(text)
 }
 
 fn mounted(device: &Path, fill: &mut dyn FnMut(&Path) -> Result<()>) -> Result<()> {

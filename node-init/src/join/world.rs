@@ -18,6 +18,7 @@ use crate::key::NodeKey;
 use crate::programs::{Programs, Shell};
 use crate::serve::CONFIG;
 use crate::serve::console::{Console, Sign};
+use crate::vouch;
 
 /// Programs that only send a message, or look at one file.
 const QUICK: Duration = Duration::from_secs(20);
@@ -108,6 +109,7 @@ impl World for System {
             version: env!("CARGO_PKG_VERSION").into(),
             inventory: inventory::read(root(), &senses),
             join: Some(Join(secret.into())),
+            vouches: vouch::is_readable_from_ram(root()),
         };
         client(config, key)?.register(&register).map(drop)
     }

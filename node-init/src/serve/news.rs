@@ -14,6 +14,7 @@ use provisioner_api::{Inventory, Life, Orders, Register, Registered};
 
 use crate::client::{Backoff, Client, ClientError};
 use crate::inventory::{self, Senses};
+use crate::vouch;
 
 use super::bridging::Outcome;
 use super::facts::Facts;
@@ -80,6 +81,7 @@ fn register(client: &Client, boot_id: &str, booted: Option<&str>, news: &Sender<
             version: env!("CARGO_PKG_VERSION").into(),
             inventory: inventory_of(Path::new("/"), booted),
             join: None,
+            vouches: vouch::is_readable_from_ram(Path::new("/")),
         };
         let answer = client.register(&register);
         drop(register);

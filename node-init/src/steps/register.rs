@@ -7,8 +7,10 @@ use provisioner_api::{Inventory, Life, Register, Registered, Rtc};
 
 use super::modules::Watch;
 use crate::client::{Backoff, Client};
+use crate::host::Host;
 use crate::inventory::{self, Senses};
 use crate::screen::Screen;
+use crate::vouch;
 
 /// What was found out on the way here.
 pub struct Facts<'a> {
@@ -22,6 +24,10 @@ pub struct Facts<'a> {
     pub watch: Watch,
     /// This boot.
     pub boot_id: String,
+    /// The machine's disks, which may hold a key that vouches for this start.
+    pub host: &'a dyn Host,
+    /// SHA-256 of this start's key, hex.
+    pub key: String,
 }
 
 /// Reads the inventory and registers, as often as it takes. Again whenever the machine has changed: registering
@@ -46,24 +52,37 @@ pub fn introduce(facts: &Facts<'_>, client: &Client, screen: &Screen) -> Registe
         version: env!("CARGO_PKG_VERSION").into(),
         inventory,
         join: None,
+        vouches: false,
     };
     let mut backoff = Backoff::default();
+    let mut looked = false;
     loop {
         match client.register(&register) {
-            Ok(registered) => {
-                screen.log(&format!("registered as {} ({})", registered.name, registered.node_id));
-                screen.update(|view| {
-                    view.name.clone_from(&registered.name);
-                    view.alarm = false;
-                });
-                return registered;
+            Ok(registered) if registered.vouch && !looked => {
+                looked = true;
+                if vouch::by_disk(facts.host, client, &facts.key, screen) {
+                    // Now the controller knows that this is the machine.
+                    continue;
+                }
+                return known(registered, screen);
             }
+            Ok(registered) => return known(registered, screen),
             Err(error) if error.is_temporary() => screen.say(&error.to_string()),
             // Somebody has to change something there; until then the answer stays the same.
             Err(error) => screen.alarm("Refused", &error.to_string()),
         }
         std::thread::sleep(backoff.pause());
     }
+}
+
+/// Shows who this machine is.
+fn known(registered: Registered, screen: &Screen) -> Registered {
+    screen.log(&format!("registered as {} ({})", registered.name, registered.node_id));
+    screen.update(|view| {
+        view.name.clone_from(&registered.name);
+        view.alarm = false;
+    });
+    registered
 }
 
 /// "Dell Inc. `OptiPlex` 7010, 4 threads, 8.1 GB RAM, 2 disks".

@@ -38,9 +38,9 @@ pub use inventory::{
 };
 pub use mark::{is_mark, mark_file, mark_in_seed};
 pub use medium::{MediumImport, MediumPrune, MediumSummary, Verified};
-pub use node::{Heartbeat, Join, Life, Load, NodeConfig, Register, Registered, Time};
+pub use node::{Heartbeat, Join, Life, Load, NodeConfig, Register, Registered, Time, Vouch};
 pub use operator::{
-    EventEntry, ImageSummary, Import, ImportLine, NewToken, NodeDetail, NodeSummary, Reject, ServiceStatus,
+    Confirm, EventEntry, ImageSummary, Import, ImportLine, NewToken, NodeDetail, NodeSummary, Reject, ServiceStatus,
     StatusReport, Token, TokenSummary,
 };
 pub use order::{
@@ -71,6 +71,8 @@ pub mod path {
     pub const PROGRESS: &str = "/api/v1/node/progress";
     /// `POST` [`crate::Heartbeat`]: empty.
     pub const HEARTBEAT: &str = "/api/v1/node/heartbeat";
+    /// `POST` [`crate::Vouch`], with the key of the installed system: empty.
+    pub const VOUCH: &str = "/api/v1/node/vouch";
     /// `GET`: [`crate::Capsule`] for a machine that is being installed, 404 when none is kept.
     /// `PUT` [`crate::Capsule`]: from the installed node.
     pub const CAPSULE: &str = "/api/v1/node/capsule";

@@ -33,6 +33,17 @@ pub struct Register {
     /// What an installer left on the disk for the system's first start: whose key the one of this certificate is to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join: Option<Join>,
+    /// An installed system says: the next start in RAM can read its key off the disk, and be vouched for by it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub vouches: bool,
+}
+
+/// An installed system's key, which speaks on this connection, vouches for a start in RAM of the same machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Vouch {
+    /// SHA-256 of the `SubjectPublicKeyInfo` of that start's key, hex.
+    pub key: String,
 }
 
 /// A secret that makes a key a node's, once.
@@ -76,6 +87,9 @@ pub struct Registered {
     pub name: String,
     /// The controller's name for its site, shown on the machine's screen.
     pub site: String,
+    /// This start in RAM has to be vouched for by the key on the machine's disk, and to introduce itself again then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub vouch: bool,
 }
 
 /// The controller's clock.

@@ -73,6 +73,16 @@ pub struct NodeDetail {
     pub installs: u32,
 }
 
+/// A person says that a start in RAM is the machine of a node that is to be installed again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct Confirm {
+    /// The address of the start; needed where several wait.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub from: Option<std::net::IpAddr>,
+}
+
 /// Something that happened to a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

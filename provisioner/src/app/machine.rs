@@ -196,6 +196,7 @@ impl App {
             node_id: node.id.clone(),
             name: node.name.clone(),
             site: self.config.site.clone(),
+            vouch: false,
         })
     }
 

@@ -53,13 +53,22 @@ impl App {
     /// Carries out an order that takes no words. Writes.
     pub fn command(&self, node: &str, command: Command, actor: &str, now: i64) -> Result<NodeDetail, AppError> {
         let event = match command {
-            Command::Rebuild => Event::Rebuild(self.wanted_now(node)?),
+            Command::Rebuild => return self.rebuild(node, actor, now),
             Command::Retry => Event::Retry(self.wanted_now(node)?),
             Command::Retire => Event::Retire,
             Command::Drain => Event::Drain,
             Command::Undrain => Event::Undrain,
         };
         self.order(node, &event, actor, now)
+    }
+
+    fn rebuild(&self, node: &str, actor: &str, now: i64) -> Result<NodeDetail, AppError> {
+        let event = Event::Rebuild(self.wanted_now(node)?);
+        let node = self.find(node)?;
+        let vouches = self.can_vouch(&node, now);
+        let after = self.registry.rebuild(&node.id, &event, vouches, actor, now)?;
+        self.ordered(&node, &event, actor, &after);
+        self.node(&node.id, now)
     }
 
     /// The system that a node's profile asks for now; refused where its machine cannot be installed so.
@@ -86,10 +95,14 @@ impl App {
     fn order(&self, node: &str, event: &Event, actor: &str, now: i64) -> Result<NodeDetail, AppError> {
         let node = self.find(node)?;
         let after = self.registry.apply(&node.id, event, actor, now)?;
+        self.ordered(&node, event, actor, &after);
+        self.node(&node.id, now)
+    }
+
+    fn ordered(&self, node: &Node, event: &Event, actor: &str, after: &Node) {
         info!(node = node.name, actor, ?event, state = %after.state, "ordered");
         self.presence.update(&node.id, |seen| seen.progress = None);
         self.changed(&node.id);
-        self.node(&node.id, now)
     }
 
     /// Events by rising id, those after `after` only, of one node or of all, the newest `limit` of them. Reads the

@@ -65,6 +65,7 @@ impl Lab {
             version: "0".into(),
             inventory: machine(mac),
             join: None,
+            vouches: false,
         };
         self.app.register(key, FROM, &register, now).unwrap();
         self.app.caller(key).unwrap()
@@ -78,6 +79,7 @@ impl Lab {
             version: "0".into(),
             inventory: machine(mac),
             join: None,
+            vouches: false,
         };
         self.app.register(key, from, &register, now).unwrap();
         self.app.caller(key)

@@ -4,18 +4,21 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use provisioner_api::{Finding, Orders, Registered};
-use tracing::warn;
+use provisioner_api::{Confirm, Finding, Life, NodeDetail, Orders, Registered, Vouch};
+use tracing::{info, warn};
 
-use super::{App, AppError};
+use super::{App, AppError, Caller};
 use crate::events;
 use crate::orders;
-use crate::registry::{Entry, Node, Present, TurnedAway};
+use crate::registry::{Entry, Node, Present, TurnedAway, Vouching};
 use crate::visitors::Visitor;
 
 /// Milliseconds of silence after which a start cannot be alive: in RAM it asks for orders at least every 40 seconds, and
 /// two questions may be lost.
 const GONE: i64 = 90_000;
+
+/// Hex digits of a SHA-256.
+const KEY_LETTERS: usize = 64;
 
 /// What the screen of such a machine calls it: it is told nothing of the node whose facts it shows.
 const NAME: &str = "this machine";
@@ -48,6 +51,7 @@ impl App {
             from,
             why,
             at: now,
+            heard: now,
         };
         if self.visitors.came(key, visitor) {
             warn!(node = node.name, %from, %why, "a start in RAM shows its facts and was turned away");
@@ -59,7 +63,66 @@ impl App {
             node_id: String::new(),
             name: NAME.into(),
             site: self.config.site.clone(),
+            vouch: why == TurnedAway::Unproven,
         })
+    }
+
+    /// The key of an installed system vouches for the start in RAM with another key: both are on one machine. Writes.
+    pub fn vouch(&self, caller: &Caller, vouch: &Vouch, now: i64) -> Result<(), AppError> {
+        if caller.life != Life::Installed {
+            return Err(AppError::Forbidden(
+                "only the key of an installed system can vouch for a start in RAM".into(),
+            ));
+        }
+        let is_key = vouch.key.len() == KEY_LETTERS && vouch.key.bytes().all(|letter| letter.is_ascii_hexdigit());
+        if !is_key {
+            return Err(AppError::Invalid("key must be 64 hex digits".into()));
+        }
+        let entry = Entry::new(
+            "vouched",
+            "the key on its disk vouches for the start in RAM that is to install it",
+            events::NODE,
+        );
+        self.registry
+            .vouch(&caller.node, &vouch.key.to_lowercase(), &entry, now)?;
+        Ok(())
+    }
+
+    /// A person says that a start in RAM that nothing vouched for is the node's machine. Writes.
+    pub fn confirm(&self, node: &str, confirm: &Confirm, actor: &str, now: i64) -> Result<NodeDetail, AppError> {
+        let node = self.find(node)?;
+        let mut waiting = self.visitors.waiting(&node.id, now);
+        waiting.retain(|(_, visitor)| confirm.from.is_none_or(|from| from == visitor.from));
+        let mut addresses: Vec<String> = waiting.iter().map(|(_, visitor)| visitor.from.to_string()).collect();
+        addresses.dedup();
+        let (key, visitor) = match (waiting.pop(), addresses.len()) {
+            (Some(newest), 1) => newest,
+            (Some(_), _) => {
+                return Err(AppError::Refused(format!(
+                    "several machines say that they are {0}, at {1}: find out which one it is, then: \
+                     provisioner node confirm {0} --from ADDRESS",
+                    node.name,
+                    addresses.join(" and ")
+                )));
+            }
+            (None, _) => {
+                return Err(AppError::Refused(format!(
+                    "no start in RAM waits to be confirmed as {0}; start {0} from the network first",
+                    node.name
+                )));
+            }
+        };
+        let from = visitor.from;
+        let entry = Entry::new(
+            "confirmed",
+            format!("the start in RAM from {from} is its machine"),
+            actor,
+        );
+        self.registry.vouch(&node.id, &key, &entry, now)?;
+        info!(node = node.name, actor, %from, "confirmed");
+        self.visitors.leaves(&key);
+        self.changed(&node.id);
+        self.node(&node.id, now)
     }
 
     /// Whether a start with this key was turned away: what it tells is heard and means nothing.
@@ -71,10 +134,11 @@ impl App {
     /// and has to introduce itself again.
     pub fn visitor_orders(&self, key: &str, now: i64) -> Option<Orders> {
         let visitor = self.visitors.of(key)?;
-        if visitor.why == TurnedAway::Occupied && self.may_come_again(&visitor, now) {
+        if self.may_come_again(key, &visitor, now) {
             self.visitors.leaves(key);
             return None;
         }
+        self.visitors.heard(key, now);
         Some(orders::for_visitor(visitor.why))
     }
 
@@ -95,10 +159,27 @@ impl App {
     }
 
     /// Whether what kept it out is over.
-    fn may_come_again(&self, visitor: &Visitor, now: i64) -> bool {
-        self.registry
-            .node(&visitor.node)
-            .is_none_or(|node| self.present(&node, now).gone)
+    fn may_come_again(&self, key: &str, visitor: &Visitor, now: i64) -> bool {
+        let Some(node) = self.registry.node(&visitor.node) else {
+            return true;
+        };
+        match visitor.why {
+            // It is sent away, whatever becomes of the node: what was ordered meanwhile is for a start of later.
+            TurnedAway::Installed | TurnedAway::NotWanted => false,
+            TurnedAway::Occupied => self.present(&node, now).gone,
+            TurnedAway::Unproven => match &node.vouching {
+                Vouching::For(start) => start == key,
+                Vouching::Wanted => false,
+                Vouching::Facts => true,
+            },
+        }
+    }
+
+    /// Whether the installed system of a node that is to be installed again is there to vouch for the start in RAM: a
+    /// node that is not known to be lost may be alive.
+    pub(super) fn can_vouch(&self, node: &Node, now: i64) -> bool {
+        let is_lost = self.liveness(node, self.presence.of(&node.id).as_ref(), now) == "lost";
+        node.vouches && node.life == Some(Life::Installed) && !is_lost
     }
 
     /// What people are told of starts that were turned away.
@@ -114,10 +195,16 @@ impl App {
                 TurnedAway::NotWanted => {
                     format!("approve {name} if it is to come back: provisioner node approve {name}")
                 }
+                TurnedAway::Unproven => format!(
+                    "if {name} was just told to install itself again and its disk was replaced or is broken: look at its \
+                     screen for this address, then: provisioner node confirm {name} --from {from}; \
+                     else find the machine with this address: it imitates a node"
+                ),
                 TurnedAway::Occupied => format!(
                     "find the machine with this address: it imitates {name}, or two machines have the same labels and cards"
                 ),
             };
+            let is_waiting = visitor.why == TurnedAway::Unproven;
             Some(Finding {
                 about: name.clone(),
                 symptom: "turned-away".into(),
@@ -126,7 +213,7 @@ impl App {
                     visitor.why
                 ),
                 action,
-                grave: false,
+                grave: is_waiting,
                 since: Some(visitor.at),
             })
         };

@@ -3,10 +3,11 @@
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
+use std::net::IpAddr;
 
 use anyhow::{Context, bail};
 use provisioner_api::{
-    ApprovalPlan, Approve as Approval, Disk, DiskContents, EventEntry, NodeDetail, NodeSummary, PlannedDisk, Reject,
+    ApprovalPlan, Approve as Approval, Confirm, Disk, DiskContents, EventEntry, NodeDetail, NodeSummary, PlannedDisk, Reject,
     SeenCard, Stage,
 };
 
@@ -28,6 +29,7 @@ pub fn run(config: &Config, command: &Node, json: bool) -> anyhow::Result<()> {
         Node::Approve(approve) => self::approve(&client, approve, json),
         Node::Reject { name, why } => reject(&client, name, why, json),
         Node::Rebuild { name } => tell(&client, name, "rebuild", json),
+        Node::Confirm { name, from } => confirm_start(&client, name, *from, json),
         Node::Retry { name } => tell(&client, name, "retry", json),
         Node::Retire { name } => tell(&client, name, "retire", json),
         Node::Drain { name } => tell(&client, name, "drain", json),
@@ -71,6 +73,12 @@ fn approve(client: &Client, approve: &Approve, json: bool) -> anyhow::Result<()>
 fn reject(client: &Client, name: &str, why: &str, json: bool) -> anyhow::Result<()> {
     let path = format!("/api/v1/nodes/{}/reject", segment(name));
     let node: NodeDetail = talk(client.post(&path, &Reject { why: why.into() }))?;
+    answer(&node, json, now_in_words)
+}
+
+fn confirm_start(client: &Client, name: &str, from: Option<IpAddr>, json: bool) -> anyhow::Result<()> {
+    let path = format!("/api/v1/nodes/{}/confirm", segment(name));
+    let node: NodeDetail = talk(client.post(&path, &Confirm { from }))?;
     answer(&node, json, now_in_words)
 }
 

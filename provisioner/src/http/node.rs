@@ -9,7 +9,7 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use provisioner_api::{Capsule, Heartbeat, NodeEvent, Orders, Progress, Register, Registered, Time, path};
+use provisioner_api::{Capsule, Heartbeat, NodeEvent, Orders, Progress, Register, Registered, Time, Vouch, path};
 use serde::Deserialize;
 
 use super::extract::{Json, Query};
@@ -202,5 +202,17 @@ pub(super) async fn keep_capsule(
     Json(capsule): Json<Capsule>,
 ) -> Result<StatusCode, Fault> {
     blocking(&web.app, move |app| app.keep_capsule(&caller, &capsule, now())).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The key of an installed system vouches for a start in RAM of the same machine, which is to install it again.
+#[utoipa::path(post, path = path::VOUCH, tag = "node", request_body = Vouch,
+    responses((status = 204, description = "That start may introduce itself as this node")))]
+pub(super) async fn vouch(
+    State(web): State<Web>,
+    Node(caller): Node,
+    Json(vouch): Json<Vouch>,
+) -> Result<StatusCode, Fault> {
+    blocking(&web.app, move |app| app.vouch(&caller, &vouch, now())).await?;
     Ok(StatusCode::NO_CONTENT)
 }

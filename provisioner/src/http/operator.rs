@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt as _;
 use hyper::body::Body as _;
 use provisioner_api::{
-    ApprovalPlan, Approve, EventEntry, ImageSummary, Import, ImportLine, NewToken, NodeDetail, NodeSummary, Reject,
+    ApprovalPlan, Approve, Confirm, EventEntry, ImageSummary, Import, ImportLine, NewToken, NodeDetail, NodeSummary, Reject,
     StatusReport, Token, TokenSummary,
 };
 use serde::Deserialize;
@@ -212,6 +212,20 @@ pub(super) async fn reject(
     Strict(reject): Strict<Reject>,
 ) -> Result<Json<NodeDetail>, Fault> {
     blocking(&web.app, move |app| app.reject(&name, &reject, &actor, now()))
+        .await
+        .map(Json)
+}
+
+/// Says that a start in RAM that nothing vouched for is the machine of this node, which is to be installed again.
+#[utoipa::path(post, path = "/api/v1/nodes/{name}/confirm", tag = "operator", request_body = Confirm,
+    params(("name" = String, Path, description = "Name or id")), responses((status = 200, body = NodeDetail)))]
+pub(super) async fn confirm(
+    State(web): State<Web>,
+    Path(name): Path<String>,
+    Actor(actor): Actor,
+    Json(confirm): Json<Confirm>,
+) -> Result<Json<NodeDetail>, Fault> {
+    blocking(&web.app, move |app| app.confirm(&name, &confirm, &actor, now()))
         .await
         .map(Json)
 }

@@ -160,5 +160,6 @@ fn introduction(number: u8, boot: &str, life: Life) -> Register {
         version: "0.1.0".into(),
         inventory,
         join: None,
+        vouches: false,
     }
 }

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use super::history;
 use super::store::{self, Document};
-use super::{Entry, Keys, Node, Registry, RegistryError, begin, installations, secrets};
+use super::{Entry, Keys, Node, Registry, RegistryError, Vouching, begin, installations, secrets};
 use crate::events;
 use crate::lifecycle::{self, Event, Plan, State};
 
@@ -103,7 +103,7 @@ impl Registry {
     }
 
     /// Loads, changes, stores, and lets readers see it only then.
-    fn change<E: From<RegistryError>>(
+    pub(super) fn change<E: From<RegistryError>>(
         &self,
         id: &str,
         change: impl FnOnce(&Connection, &mut Node) -> Result<(), E>,
@@ -191,6 +191,10 @@ fn enter(node: &mut Node, event: &Event, state: State, now: i64) {
         // For good: a key that somebody took from its disk opens nothing when the machine is approved again.
         node.keys = Keys::default();
         node.life = None;
+    }
+    if !matches!(state, State::Approved { .. }) {
+        // Whatever was to speak for the start that follows has spoken, or there is none to follow.
+        node.vouching = Vouching::Facts;
     }
     node.note.clear();
     node.state = state;

@@ -8,6 +8,7 @@ use provisioner_api::{FirmwareType, Inventory, Life};
 
 use crate::identity::{Facts, Known, Standing, is_placeholder};
 use crate::lifecycle::State;
+use crate::registry::Vouching;
 
 /// A node, without its large documents.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +31,10 @@ pub struct Node {
     pub ram: Option<Start>,
     /// The address that its last start in RAM introduced itself from.
     pub ram_from: Option<IpAddr>,
+    /// Whether the next start in RAM can read the installed system's key off the disk.
+    pub vouches: bool,
+    /// What has to speak for the next start in RAM.
+    pub vouching: Vouching,
     /// Its last start from disk.
     pub installed: Option<Start>,
     /// What it is known by.

@@ -8,7 +8,7 @@ use provisioner_api::{Inventory, Life, Register};
 use rusqlite::Connection;
 
 use super::history;
-use super::ram_start::{self, Present, TurnedAway};
+use super::ram_start::{self, Present, TurnedAway, Vouching};
 use super::store::{self, Document};
 use super::{Entry, Keys, Node, Outline, Registry, RegistryError, Start, apply, begin, windows};
 use crate::approval;
@@ -86,7 +86,7 @@ impl Registry {
             (None, None) => {
                 let seems = self.recognise(register.life, &facts)?;
                 if let Some(node) = &seems
-                    && let Err(why) = ram_start::admit(node, who.from, (around.present)(node))
+                    && let Err(why) = ram_start::admit(node, key, who.from, (around.present)(node))
                 {
                     return Ok(Registration::TurnedAway(Arc::clone(node), why));
                 }
@@ -216,6 +216,8 @@ impl Registry {
             life: None,
             ram: None,
             ram_from: None,
+            vouches: false,
+            vouching: Vouching::default(),
             installed: None,
             keys: Keys::default(),
             installs: 0,
@@ -273,9 +275,18 @@ fn take_key(node: &mut Node, who: &Introduction<'_>) {
             if node.keys.ram.as_deref() == Some(key) {
                 node.keys.ram = None;
             }
+            node.vouches = who.register.vouches;
+            let is_home = node.keys.home.as_deref() == Some(key);
+            if is_home
+                && node.vouches
+                && node.vouching == Vouching::Facts
+                && matches!(node.state, State::Approved { .. })
+            {
+                // It was not heard when it was to be installed again, and is there all the same.
+                node.vouching = Vouching::Wanted;
+            }
             // A capsule has given the written system the key of the one before.
-            let by_capsule = node.keys.home.as_deref() == Some(key);
-            node.keys.written = (!by_capsule).then(|| key.to_owned());
+            node.keys.written = (!is_home).then(|| key.to_owned());
         }
     }
 }

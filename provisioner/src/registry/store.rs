@@ -38,6 +38,8 @@ fn node(row: &Row<'_>) -> Result<Node, RegistryError> {
         ram_from: row
             .get::<_, Option<String>>("ram_from")?
             .and_then(|from| from.parse().ok()),
+        vouches: row.get("vouches")?,
+        vouching: from_json(&row.get::<_, String>("vouching")?)?,
         installed: start(row, "installed_boot", "installed_seen")?,
         keys: Keys {
             ram: row.get("ram_key")?,
@@ -79,6 +81,8 @@ pub(super) fn save_node(db: &Connection, node: &Node) -> Result<(), RegistryErro
             ":ram_boot": boot(Life::Ram),
             ":ram_seen": seen(Life::Ram),
             ":ram_from": node.ram_from.map(|from| from.to_string()),
+            ":vouches": node.vouches,
+            ":vouching": to_json(&node.vouching)?,
             ":installed_boot": boot(Life::Installed),
             ":installed_seen": seen(Life::Installed),
             ":ram_key": node.keys.ram,

@@ -56,6 +56,7 @@ impl Lab {
             version: "0".into(),
             inventory,
             join: None,
+            vouches: false,
         };
         registered(&self.registry, key, &register, self.now)
     }
@@ -101,6 +102,7 @@ pub(crate) fn enrol(registry: &Registry) -> Arc<Node> {
         version: "0".into(),
         inventory: Inventory::default(),
         join: None,
+        vouches: false,
     };
     registered(registry, "key", &register, 1).unwrap()
 }
@@ -525,6 +527,7 @@ fn a_card_is_looked_up_with_doubt() {
         version: "0".into(),
         inventory,
         join: None,
+        vouches: false,
     };
     let laptop = registered(&lab.registry, "k9", &register, 1).unwrap();
     assert!(

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
@@ -47,6 +47,11 @@ impl Key {
         let params = CertificateParams::new(Vec::new()).context("describing a certificate")?;
         let certificate = params.self_signed(&self.0).context("signing a certificate")?;
         Ok(format!("{}{}", certificate.pem(), self.to_pem()))
+    }
+
+    /// SHA-256 of the `SubjectPublicKeyInfo`, hex: the name by which the server knows it.
+    pub fn fingerprint(&self) -> String {
+        hex::encode(Sha256::digest(self.0.subject_public_key_info()))
     }
 
     fn certificate(&self) -> Result<CertificateDer<'static>> {

@@ -43,6 +43,7 @@ fn introduces_itself(lab: &Lab, key: &str, mac: &str, now: i64) -> Result<(), Ap
         version: "0".into(),
         inventory: machine(mac),
         join: None,
+        vouches: false,
     };
     lab.app.register(key, FROM, &register, now).map(drop)
 }
@@ -78,6 +79,7 @@ fn an_unknown_machine_has_one_door_whatever_life_it_says_that_it_is_in() {
                 version: "0".into(),
                 inventory: machine(MAC),
                 join: None,
+                vouches: false,
             };
             let refused = lab.app.register("k1", FROM, &register, START);
             assert!(

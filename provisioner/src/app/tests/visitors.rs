@@ -149,6 +149,7 @@ fn an_installed_systems_key_does_not_speak_for_a_start_in_ram_nor_the_other_way_
             version: "0".into(),
             inventory: machine(MAC),
             join: None,
+            vouches: false,
         };
         lab.app.register(key, FROM, &register, START)
     };
@@ -181,6 +182,7 @@ fn a_machine_that_may_be_a_node_is_approved_by_a_person_and_by_no_rule() {
             version: "0".into(),
             inventory,
             join: None,
+            vouches: false,
         };
         lab.app.register(key, FROM, &register, START).unwrap().name
     };
@@ -190,4 +192,155 @@ fn a_machine_that_may_be_a_node_is_approved_by_a_person_and_by_no_rule() {
     assert_eq!(starts("k2", labels("52:54:00:77:00:02", "WD-NEW")), "node-002");
     let new = lab.app.summary("node-002", START).unwrap();
     assert!(new.state == "enrolled" && new.reason.contains("node-001"), "{new:?}");
+}
+
+/// A node whose installed system says that its key can be read from RAM, and its key.
+fn vouching(lab: &Lab) -> Caller {
+    let home = lab.ready();
+    let register = Register {
+        boot_id: "disk-1".into(),
+        life: Life::Installed,
+        version: "0".into(),
+        inventory: machine(MAC),
+        join: None,
+        vouches: true,
+    };
+    lab.app.register("k1", FROM, &register, START).unwrap();
+    lab.app.keep_capsule(&home, &capsule(), START).unwrap();
+    home
+}
+
+fn rebuild(lab: &Lab, now: i64) {
+    lab.app.command("node-001", Command::Rebuild, "operator", now).unwrap();
+}
+
+fn vouch(lab: &Lab, home: &Caller, start: &str) -> Result<(), AppError> {
+    lab.app
+        .vouch(home, &provisioner_api::Vouch { key: start.into() }, START)
+}
+
+/// Keys as they are on the wire.
+const REAL: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const LIAR: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+fn state(lab: &Lab) -> String {
+    lab.app.summary("node-001", START).unwrap().state
+}
+
+#[test]
+fn a_rebuild_of_a_node_that_is_alive_is_for_the_start_that_its_key_vouches_for() {
+    let lab = Lab::new(RULE);
+    let home = vouching(&lab);
+    assert!(
+        vouch(&lab, &home, REAL).is_err(),
+        "nobody told it to install itself again"
+    );
+    rebuild(&lab, START);
+    // First comes somebody who shows its facts, from its own address even.
+    assert_eq!(lab.starts_at(FROM, LIAR, MAC, START), None);
+    assert_eq!(state(&lab), "approved");
+    let Order::Wait { why } = lab.app.visitor_orders(LIAR, START).unwrap().order else {
+        panic!("it is to wait")
+    };
+    assert!(!why.contains("node-001"), "{why}");
+    // Then the machine.
+    assert_eq!(
+        lab.starts_at(ELSEWHERE, REAL, MAC, START),
+        None,
+        "it has to show its key"
+    );
+    vouch(&lab, &home, REAL).unwrap();
+    let real = lab.starts_at(ELSEWHERE, REAL, MAC, START).unwrap();
+    assert_eq!((&real.node, state(&lab).as_str()), (&home.node, "checking"));
+    assert_eq!(lab.starts_at(FROM, LIAR, MAC, START + 1000), None);
+}
+
+#[test]
+fn what_has_to_vouch_survives_a_restart_of_the_server() {
+    let mut lab = Lab::new(RULE);
+    let home = vouching(&lab);
+    rebuild(&lab, START);
+    lab.restart(START + 1000);
+    assert_eq!(lab.starts_at(FROM, LIAR, MAC, START + 2000), None);
+    vouch(&lab, &home, REAL).unwrap();
+    lab.restart(START + 3000);
+    assert!(lab.starts_at(FROM, REAL, MAC, START + 4000).is_some());
+}
+
+#[test]
+fn where_the_disk_was_replaced_a_person_says_which_start_is_the_machine() {
+    let lab = Lab::new(RULE);
+    let home = vouching(&lab);
+    rebuild(&lab, START);
+    let confirm = |from| {
+        let confirm = provisioner_api::Confirm { from };
+        lab.app.confirm("node-001", &confirm, "operator", START)
+    };
+    assert!(matches!(confirm(None), Err(AppError::Refused(_))), "nobody is there");
+    lab.starts_at(FROM, REAL, MAC, START);
+    lab.starts_at(ELSEWHERE, LIAR, MAC, START);
+    let finding = lab
+        .app
+        .findings(START)
+        .into_iter()
+        .find(|finding| finding.symptom == "turned-away")
+        .unwrap();
+    assert!(
+        finding.grave && finding.action.contains("node confirm node-001"),
+        "{finding:?}"
+    );
+    let Err(AppError::Refused(why)) = confirm(None) else {
+        panic!("one of two was taken")
+    };
+    assert!(why.contains("192.0.2.50") && why.contains("192.0.2.9"), "{why}");
+    confirm(Some(FROM)).unwrap();
+    assert_eq!(lab.app.visitor_orders(REAL, START), None, "it introduces itself again");
+    assert_eq!(lab.starts_at(FROM, REAL, MAC, START).unwrap().node, home.node);
+    assert_eq!(lab.starts_at(ELSEWHERE, LIAR, MAC, START), None);
+}
+
+#[test]
+fn a_node_that_was_lost_or_whose_node_init_is_old_is_installed_again_by_its_facts() {
+    // Its disk is broken: nothing there can vouch.
+    let lab = Lab::new(RULE);
+    vouching(&lab);
+    let late = START + 24 * 3_600_000;
+    rebuild(&lab, late);
+    assert!(lab.starts_at(ELSEWHERE, REAL, MAC, late).is_some());
+    // An older one does not say that it can.
+    let lab = Lab::new(RULE);
+    lab.ready();
+    rebuild(&lab, START);
+    assert!(lab.starts_at(FROM, REAL, MAC, START).is_some());
+}
+
+#[test]
+fn a_lost_node_that_comes_home_after_the_order_vouches_all_the_same() {
+    let lab = Lab::new(RULE);
+    vouching(&lab);
+    let late = START + 24 * 3_600_000;
+    rebuild(&lab, late);
+    let register = Register {
+        boot_id: "disk-2".into(),
+        life: Life::Installed,
+        version: "0".into(),
+        inventory: machine(MAC),
+        join: None,
+        vouches: true,
+    };
+    lab.app.register("k1", FROM, &register, late).unwrap();
+    assert_eq!(lab.starts_at(FROM, LIAR, MAC, late), None);
+}
+
+#[test]
+fn only_an_installed_systems_key_vouches() {
+    let lab = Lab::new("");
+    let enrolled = lab.register("k1", MAC, "ram-1", Life::Ram, START);
+    assert!(matches!(vouch(&lab, &enrolled, LIAR), Err(AppError::Forbidden(_))));
+    let lab = Lab::new(RULE);
+    let home = vouching(&lab);
+    rebuild(&lab, START);
+    for bad in ["", "short", &"g".repeat(64), &"a".repeat(65)] {
+        assert!(matches!(vouch(&lab, &home, bad), Err(AppError::Invalid(_))), "{bad}");
+    }
 }

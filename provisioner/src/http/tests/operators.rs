@@ -51,7 +51,9 @@ async fn a_stream_ends_with_its_token_and_others_go_on() {
 #[tokio::test]
 async fn a_node_that_does_not_exist_is_404_and_a_state_that_does_not_allow_it_is_409() {
     let lab = Lab::start().await;
-    for verb in ["approve", "reject", "rebuild", "retry", "retire", "drain", "undrain"] {
+    for verb in [
+        "approve", "reject", "confirm", "rebuild", "retry", "retire", "drain", "undrain",
+    ] {
         let body = if verb == "reject" {
             json!({"why": "test"})
         } else {

@@ -47,6 +47,7 @@ pub(super) fn join(lab: &mut Lab, key: &str, mac: &str, secret: &str) -> Result<
         version: "0".into(),
         inventory,
         join: Some(Join(secret.into())),
+        vouches: false,
     };
     registered_by(&lab.registry, key, &register, Door::Guarded, lab.now)
 }
