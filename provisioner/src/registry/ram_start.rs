@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Entry, Node, Registry, RegistryError, apply, store};
+use super::{Entry, Node, Registry, RegistryError, apply, history};
 use crate::lifecycle::{Event, Refused, State};
 
 /// The start that speaks for a node at present.
@@ -102,7 +102,7 @@ impl Registry {
                 .into());
             }
             node.vouching = Vouching::For(start.to_owned());
-            store::write_down(db, Some(id), entry, now)
+            history::write_down(db, Some(id), entry, now)
         })
     }
 }

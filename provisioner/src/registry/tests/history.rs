@@ -70,6 +70,7 @@ fn what_machines_say_before_they_are_approved_is_limited_in_bytes() {
             version: "0".into(),
             inventory,
             join: None,
+            vouches: false,
         };
         let key = format!("k{number}");
         match registered(&lab.registry, &key, &register, lab.now) {
