@@ -10,6 +10,7 @@ pub mod card;
 mod change;
 mod files;
 mod links;
+pub mod replaced;
 mod store;
 
 use std::path::Path;

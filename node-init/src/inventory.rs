@@ -65,6 +65,7 @@ pub fn read(root: &Path, senses: &Senses<'_>) -> Inventory {
         secure_boot: firmware::secure_boot(root),
         tpm: firmware::tpm(root),
         rtc: senses.rtc.clone(),
+        firmware_mac: None,
     }
 }
 

@@ -7,3 +7,4 @@
 pub mod cards;
 pub mod cmdline;
 pub mod lease;
+pub mod unusable;

@@ -53,6 +53,7 @@ fn live(screen: &Screen) -> anyhow::Result<()> {
     let facts = register::Facts {
         root,
         booted: joined.mac.clone(),
+        firmware_mac: line.booted.clone(),
         rtc,
         watch,
         boot_id: boot_id(root),

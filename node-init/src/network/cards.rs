@@ -11,12 +11,17 @@ use provisioner_api::Nic;
 use super::lease;
 
 /// Cards in the order in which they are worth a try: the one that booted, then those with a link, USB last. With the
-/// one that booted known, the others are tried only once it has failed (`widen`).
+/// one that booted known, the others are tried only once it has failed (`widen`). Several cards may have the address that
+/// booted (a laptop in a dock that passes its address through): then those of them without a link are not asked.
 pub fn candidates(cards: &[Nic], widen: bool) -> Vec<&Nic> {
     let booted_known = cards.iter().any(|card| card.booted);
+    let booted_has_link = cards.iter().any(|card| card.booted && card.link);
     let mut order: Vec<&Nic> = cards
         .iter()
-        .filter(|card| card.booted || ((widen || !booted_known) && card.link))
+        .filter(|card| match (card.booted, card.link) {
+            (true, link) => link || !booted_has_link,
+            (false, link) => link && (widen || !booted_known),
+        })
         .collect();
     order.sort_by_key(|card| (!card.booted, card.usb, card.name.clone()));
     order
@@ -101,6 +106,19 @@ mod tests {
         ];
         assert_eq!(names(&candidates(&cards, false)), ["eth1"]);
         assert_eq!(names(&candidates(&cards, true)), ["eth1", "eth0"]);
+    }
+
+    #[test]
+    fn of_two_cards_with_the_address_that_booted_the_one_with_a_link_is_asked() {
+        let cards = [card("eth0", false, false, true), card("eth1", true, false, true)];
+        assert_eq!(names(&candidates(&cards, false)), ["eth1"]);
+        assert_eq!(names(&candidates(&cards, true)), ["eth1"]);
+        let unplugged = [card("eth0", false, false, true), card("eth1", false, false, true)];
+        assert_eq!(
+            names(&candidates(&unplugged, false)),
+            ["eth0", "eth1"],
+            "a link may come late"
+        );
     }
 
     #[test]

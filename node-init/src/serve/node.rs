@@ -3,6 +3,7 @@
 
 mod bridge;
 mod going;
+mod new_card;
 mod telling;
 
 use std::fs;
@@ -15,7 +16,7 @@ use anyhow::Context;
 use provisioner_api::{BridgeOrder, Capsule, ComputeReport, Heartbeat, NodeRole, Order, Progress, Registered};
 use sd_notify::NotifyState;
 
-use crate::bridge::{CARD_NETWORK, card};
+use crate::bridge::{CARD_NETWORK, card, replaced};
 use crate::client::{Client, ClientError};
 use crate::load::Meter;
 use crate::programs::Shell;
@@ -49,6 +50,10 @@ const CAPSULE: Duration = Duration::from_mins(5);
 /// The controller counts as reachable so long after its last word: beyond the long poll's pause.
 const HEARD: Duration = Duration::from_secs(90);
 
+/// How long the controller may be silent after a start before it is asked whether the card is still there that the
+/// system waits for: drivers and spanning tree need up to a minute.
+const NO_CARD: Duration = Duration::from_secs(90);
+
 /// What the last word to the controller gets before the machine goes down without it.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -63,6 +68,7 @@ struct Due {
     capsule: Instant,
     bridge: Instant,
     event: Instant,
+    card: Instant,
 }
 
 /// An installed node.
@@ -120,6 +126,7 @@ impl Node {
                 capsule: now,
                 bridge: now,
                 event: now,
+                card: now + NO_CARD,
             },
             registered: None,
             order: None,
@@ -158,6 +165,7 @@ impl Node {
     pub(super) fn hear(&mut self, news: News) {
         match news {
             News::Registered(registered) => {
+                self.settle_card();
                 tracing::info!(node = registered.node_id, name = registered.name, "registered");
                 self.registered = Some(registered);
                 self.heard = Some(Instant::now());
@@ -195,6 +203,7 @@ impl Node {
             self.clock_offset = facts::clock(&self.programs).ok().and_then(|clock| clock.ahead());
         }
         if self.registered.is_none() {
+            self.look_for_card();
             return self.sign();
         }
         if now >= self.due.bridge {
@@ -354,13 +363,13 @@ fn unnamed() -> NodeRole {
 
 /// The address that the life in RAM booted from, as it wrote it into the card's file.
 fn booted(card_network: &str) -> Option<String> {
-    let value = |line: &str| {
-        line.trim()
-            .strip_prefix("PermanentMACAddress=")
-            .or(line.trim().strip_prefix("MACAddress="))
-            .map(str::to_owned)
-    };
-    card_network.lines().find_map(value)
+    let value = |line: &str| line.trim().strip_prefix("MACAddress=").map(str::to_owned);
+    match replaced::named(card_network).as_slice() {
+        [mac] => Some(mac.clone()),
+        // Of several cards the way to the controller tells which it is.
+        [_, _, ..] => None,
+        [] => card_network.lines().find_map(value),
+    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::key::NodeKey;
 use crate::network::cards::{Dhcp, candidates};
 use crate::network::cmdline::CommandLine;
 use crate::network::lease::{self, Lease};
+use crate::network::unusable::{Unusable, kernel_log};
 use crate::screen::Screen;
 
 /// How long the card that booted is given: spanning tree keeps a port silent for up to 50 seconds, and the DHCP
@@ -27,6 +28,9 @@ const PATIENCE_OTHER: Duration = Duration::from_mins(1);
 /// How long an address is kept on which no controller answers, before another card is tried. A controller that is
 /// restarted is back by then.
 const PATIENCE_CONTROLLER: Duration = Duration::from_mins(1);
+
+/// How long a card without a link is given while another one has a link: negotiating one takes some five seconds.
+const PATIENCE_NO_LINK: Duration = Duration::from_secs(15);
 
 /// Between two looks at what udhcpc has found.
 const LOOK: Duration = Duration::from_millis(200);
@@ -62,10 +66,13 @@ pub fn join(root: &Path, line: &CommandLine, key: &NodeKey, watch: &Watch, scree
     screen.stage("Network", "bringing the network up");
     let mut widen = false;
     loop {
-        let cards = bring_up(root, line, watch);
+        let Cards { cards, unusable } = bring_up(root, line, watch);
+        for card in &unusable {
+            screen.log(&card.to_string());
+        }
         let order = candidates(&cards, widen);
         if order.is_empty() {
-            screen.alarm("No network", &no_card(&cards));
+            screen.alarm("No network", &no_card(&cards, &unusable));
             thread::sleep(LINK);
         }
         for card in order {
@@ -79,40 +86,63 @@ pub fn join(root: &Path, line: &CommandLine, key: &NodeKey, watch: &Watch, scree
     }
 }
 
+/// The cards of a machine, once they are up.
+struct Cards {
+    /// Those that are.
+    cards: Vec<Nic>,
+    /// Those that the kernel could not bring up.
+    unusable: Vec<Unusable>,
+}
+
 /// Every card up, and time for links; the cards as they are then.
-fn bring_up(root: &Path, line: &CommandLine, watch: &Watch) -> Vec<Nic> {
+fn bring_up(root: &Path, line: &CommandLine, watch: &Watch) -> Cards {
     let senses = Senses {
         booted: line.booted.clone(),
         ..Senses::default()
     };
+    let mut unusable = Vec::new();
     for card in inventory::nics(root, &senses) {
-        let _ = lease::bring_up(&card.name);
+        if let Err(error) = lease::bring_up(&card.name) {
+            unusable.push(Unusable::new(&card, &error, &kernel_log::read(root)));
+        }
         watch.ears.add_card(&card.name, root);
     }
+    let is_usable = |card: &Nic| unusable.iter().all(|other| other.name() != card.name);
     let asked = Instant::now();
     loop {
-        let cards = inventory::nics(root, &senses);
+        let mut cards = inventory::nics(root, &senses);
+        cards.retain(is_usable);
         let ready = if cards.iter().any(|c| c.booted) {
             cards.iter().any(|c| c.booted && c.link)
         } else {
             cards.iter().any(|c| c.link)
         };
         if ready || asked.elapsed() > LINK {
-            return cards;
+            return Cards { cards, unusable };
         }
         thread::sleep(LOOK);
     }
 }
 
-fn no_card(cards: &[Nic]) -> String {
-    if cards.is_empty() {
+fn no_card(cards: &[Nic], unusable: &[Unusable]) -> String {
+    if cards.is_empty() && unusable.is_empty() {
         return "no network card was found that this kernel has a driver for".into();
     }
+    let mut causes: Vec<String> = unusable.iter().map(ToString::to_string).collect();
     let names: Vec<String> = cards
         .iter()
         .map(|card| format!("{} ({})", card.name, card.mac))
         .collect();
-    format!("no cable with a link is plugged into {}", names.join(" or "))
+    if !names.is_empty() {
+        causes.push(format!("no cable with a link is plugged into {}", names.join(" or ")));
+    }
+    causes.join("; ")
+}
+
+/// Whether a card other than this one has a link.
+fn another_has_link(root: &Path, card: &Nic) -> bool {
+    let cards = inventory::nics(root, &Senses::default());
+    cards.iter().any(|other| other.name != card.name && other.link)
 }
 
 fn try_card(root: &Path, card: &Nic, client: Client, screen: &Screen) -> Result<Option<Joined>> {
@@ -147,12 +177,16 @@ fn await_lease(root: &Path, card: &Nic, patience: Duration, screen: &Screen) -> 
     let asked = Instant::now();
     let carrier = root.join("sys/class/net").join(&card.name).join("carrier");
     while asked.elapsed() < patience {
+        let has_link = inventory::sysfs::flag(&carrier);
+        if !has_link && asked.elapsed() > PATIENCE_NO_LINK && another_has_link(root, card) {
+            return None;
+        }
         if let Some(lease) = lease::of(&card.name) {
             screen.log(&format!("leased {}/{} on {}", lease.address, lease.prefix, card.name));
             return Some(lease);
         }
         let seconds = asked.elapsed().as_secs() / 5 * 5;
-        if !inventory::sysfs::flag(&carrier) {
+        if !has_link {
             screen.say(&format!(
                 "no link on {} ({}): is its cable plugged in at both ends?",
                 card.name, card.mac

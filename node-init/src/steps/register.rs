@@ -18,6 +18,8 @@ pub struct Facts<'a> {
     pub root: &'a Path,
     /// Address of the card that answers.
     pub booted: String,
+    /// Address by which the firmware booted, as the boot script named it.
+    pub firmware_mac: Option<String>,
     /// The battery-backed clock.
     pub rtc: Rtc,
     /// What goes on in the machine.
@@ -40,7 +42,9 @@ pub fn introduce(facts: &Facts<'_>, client: &Client, screen: &Screen) -> Registe
         rtc: facts.rtc.clone(),
         ..Senses::default()
     };
-    let inventory = inventory::read(facts.root, &senses);
+    let mut inventory = inventory::read(facts.root, &senses);
+    let of_a_card = |mac: &String| inventory.nics.iter().any(|card| card.mac == *mac);
+    inventory.firmware_mac = facts.firmware_mac.clone().filter(|mac| !of_a_card(mac));
     let model = describe(&inventory);
     screen.update(|view| {
         view.facts.truncate(1);

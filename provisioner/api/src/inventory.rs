@@ -27,6 +27,10 @@ pub struct Inventory {
     pub tpm: Option<String>,
     /// The battery-backed clock, read before node-init set it.
     pub rtc: Rtc,
+    /// Hardware address by which the firmware booted, lower case with colons, where no card of the system has it: a dock
+    /// or a USB card shows firmware the machine's address and the system its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firmware_mac: Option<String>,
 }
 
 /// The processor.
