@@ -75,11 +75,14 @@ impl Facts {
                 .filter(|mac| !is_placeholder_mac(mac))
                 .collect()
         };
+        // It belongs to a dock or an adapter, and moves like a USB card.
+        let firmware_mac = inventory.firmware_mac.as_ref().map(|mac| mac.to_lowercase());
+        let firmware_mac = firmware_mac.filter(|mac| !is_placeholder_mac(mac));
         let fixed = inventory.disks.iter().filter(|disk| crate::disks::is_built_in(disk));
         let smbios = &inventory.smbios;
         Self {
             macs: cards(false),
-            usb_macs: cards(true),
+            usb_macs: cards(true).into_iter().chain(firmware_mac).collect(),
             uuid: label(&smbios.system_uuid),
             serials: [
                 label(&smbios.system_serial),

@@ -259,6 +259,11 @@ impl Registry {
         self.read(|index| index.by_card(mac, uuid))
     }
 
+    /// The one node with this UUID; none where it is a placeholder, or several nodes have it.
+    pub fn by_uuid(&self, uuid: &str) -> Option<Arc<Node>> {
+        self.read(|index| index.by_uuid(uuid))
+    }
+
     /// Whether a card, USB or not, is in the inventory of a node.
     pub fn knows_mac(&self, mac: &str) -> bool {
         self.read(|index| index.knows_mac(mac))

@@ -12,6 +12,7 @@ use tests::node::{Node, inventory};
 use tests::rom::Kind;
 use tests::rom::script::Script;
 use tests::server::{ALONE, EVERYBODY, PATIENCE, Street, Yard};
+use tests::wait::until;
 
 /// Switches the machine on, lets it introduce itself, and says which node it is.
 fn who_is(machine: &mut Machine) -> Result<String> {
@@ -216,6 +217,42 @@ fn a_ready_node_cannot_be_taken_by_showing_its_facts_months_before_its_rebuild()
         );
         let reply = liar.ask("GET", path::CAPSULE, None)?;
         ensure!(reply.status == 403, "the liar's capsule: {}", reply.status);
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_node_whose_firmware_shows_the_address_of_its_dock_starts_its_own_disk() {
+    let mut yard = Yard::new(&format!("{ALONE}{EVERYBODY}")).unwrap();
+    yard.tell(|street| {
+        let mut machine = street.machine(Kind::BiosPxe, 1);
+        machine.run_until_serving(PATIENCE)?;
+        let uuid = machine.inventory.smbios.system_uuid.clone().context("no UUID")?;
+        let script = |mac: &str, uuid: &str| -> Result<String> {
+            let url = street.url(&format!("/boot/ipxe?mac={mac}&uuid={uuid}"));
+            Ok(tests::rom::get(street.address()?, &url)?.text())
+        };
+        let is_ram = |script: &str| script.contains("/ram/");
+        let dock = "02-11-22-33-44-66";
+        ensure!(
+            !is_ram(&script(dock, &uuid)?),
+            "a node is examined again at every start"
+        );
+        ensure!(
+            is_ram(&script(dock, "88776655-4433-2211-aabb-ccddeeff0011")?),
+            "another machine in that dock"
+        );
+        ensure!(
+            is_ram(&script(dock, "03000200-0400-0500-0006-000700080009")?),
+            "a placeholder says nothing"
+        );
+        // Its installation's secrets would go to whoever names its UUID: in RAM it is found out who it is.
+        street.command(&street.summary(&machine)?.name, "rebuild")?;
+        ensure!(
+            is_ram(&script(dock, &uuid)?),
+            "a node that is rebuilt needs the RAM environment"
+        );
         Ok(())
     })
     .unwrap();

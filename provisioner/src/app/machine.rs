@@ -2,6 +2,7 @@
 //! What machines ask.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use provisioner_api::limits::cut;
@@ -90,9 +91,17 @@ impl App {
         let missing = missing.as_deref().map(Obstacle::NoRam);
         let obstacle = who.processor_of_32_bits.then_some(Obstacle::Processor).or(missing);
         let mac = who.mac.map(|mac| mac.to_string()).unwrap_or_default();
-        let nodes = self.registry.by_card(&mac, who.uuid);
+        let by_card = self.registry.by_card(&mac, who.uuid);
+        let is_by_card = !by_card.is_empty();
+        let nodes = if is_by_card {
+            by_card
+        } else {
+            self.known_by_uuid(who, now)
+        };
         let mut answers = nodes.iter().map(|node| boot::decide(Card::Of(&node.state), obstacle));
         let boot = match answers.next() {
+            // An installation's secrets go to a card of its node: in RAM it is found out which cards those are.
+            Some(Boot::Install) if !is_by_card => boot::decide(Card::Shared, obstacle),
             // Several nodes that a card cannot tell apart, and one answer for all of them, is an answer; but what an
             // installer is given is for one machine.
             Some(first) if answers.all(|other| other == first && first != Boot::Install) => first,
@@ -117,6 +126,22 @@ impl App {
             Asks::Unknown if boot == Boot::Install => Boot::AskAgain { why: NOT_KNOWN.into() },
             _ => boot,
         }
+    }
+
+    /// The node that asks by a card that is nobody's, by its UUID: a dock or a USB card shows firmware another address than
+    /// the system. A node that is heard runs, so that another machine asks whose maker wrote the same UUID; and a machine
+    /// that nobody approved gets in by its door, whatever UUID it shows.
+    fn known_by_uuid(&self, who: &Who<'_>, now: i64) -> Vec<Arc<Node>> {
+        let node = who.uuid.and_then(|uuid| self.registry.by_uuid(uuid));
+        let may_ask = |node: &Arc<Node>| node.state != State::Enrolled && !self.runs(node, now);
+        node.filter(may_ask).into_iter().collect()
+    }
+
+    /// Whether a node was heard lately, and not as it went down.
+    fn runs(&self, node: &Node, now: i64) -> bool {
+        let seen = self.presence.of(&node.id);
+        let leaves = seen.as_ref().is_some_and(|seen| seen.leaving);
+        !leaves && self.liveness(node, seen.as_ref(), now) == "alive"
     }
 
     /// Whose card asks. By the lease that this server gave, else by ARP; behind a relay ARP shows nothing.

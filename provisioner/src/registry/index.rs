@@ -95,6 +95,19 @@ impl Index {
         }
     }
 
+    /// The one node with this UUID; none where it is a placeholder, or several nodes have it.
+    pub(super) fn by_uuid(&self, uuid: &str) -> Option<Arc<Node>> {
+        if is_placeholder(uuid) {
+            return None;
+        }
+        let has_it = |node: &&Arc<Node>| node.facts.uuid.as_deref().is_some_and(|known| same_uuid(uuid, known));
+        let nodes = self.nodes.values().filter(has_it).cloned().collect();
+        match without_claims(nodes, |_| true).as_slice() {
+            [node] => Some(Arc::clone(node)),
+            _ => None,
+        }
+    }
+
     pub(super) fn knows_mac(&self, mac: &str) -> bool {
         self.macs.contains_key(mac)
     }

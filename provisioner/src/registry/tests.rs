@@ -644,6 +644,34 @@ fn a_machine_that_is_forgotten_leaves_its_events() {
 }
 
 #[test]
+fn a_uuid_that_one_node_alone_has_says_which_it_is() {
+    let mut index = Index::default();
+    let node = |id: &str, state: State, uuid: &str| {
+        let mut lab = Lab::new();
+        let mut node = Node::clone(&lab.start("k", MAC, "ram-1", Life::Ram).unwrap());
+        (node.id, node.name, node.keys, node.state) = (id.into(), id.into(), Keys::default(), state);
+        node.facts.uuid = Some(uuid.to_owned());
+        Arc::new(node)
+    };
+    let uuid = "4c4c4544-0031-4a10-8052-b4c04f333132";
+    let placeholder = "03000200-0400-0500-0006-000700080009";
+    let found = |index: &Index, uuid| index.by_uuid(uuid).map(|node| node.id.clone());
+    index.put(node("one", State::Ready { plan: plan() }, uuid));
+    index.put(node("two", State::Ready { plan: plan() }, placeholder));
+    assert_eq!(
+        found(&index, "4C4C4544-0031-4A10-8052-B4C04F333132").as_deref(),
+        Some("one")
+    );
+    assert_eq!(found(&index, placeholder), None);
+    assert_eq!(found(&index, "88776655-4433-2211-aabb-ccddeeff0011"), None);
+    // Who claims it without anybody's approval takes nothing from the node; a second node makes it nobody's.
+    index.put(node("liar", State::Enrolled, uuid));
+    assert_eq!(found(&index, uuid).as_deref(), Some("one"));
+    index.put(node("three", State::Ready { plan: plan() }, uuid));
+    assert_eq!(found(&index, uuid), None);
+}
+
+#[test]
 fn what_a_machine_claims_that_nobody_approved_takes_no_card_from_a_node() {
     let mut index = Index::default();
     let node = |id: &str, state: State, uuid: Option<&str>| {
