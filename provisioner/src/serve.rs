@@ -27,7 +27,7 @@ use crate::privileges::{self, Privileges};
 use crate::registry::{Entry, Registry};
 use crate::state::{self, Claim};
 use crate::templates::{SiteTemplates, trial};
-use crate::tls::ServerKey;
+use crate::tls::{self, ServerKey};
 use crate::{clock, events, http, monitor};
 
 mod apart;
@@ -68,6 +68,7 @@ pub fn run(mut config: Config) -> Result<()> {
     // Before anything is touched: held until the process ends.
     let claim = Claim::take(&config.paths.state)?;
     state::whole(&config.paths.state)?;
+    tls::is_private(&config.paths.state)?;
     let wire = Arc::new(Wire::default());
     let edges = Edges::bind(&config, &wire)?;
     give_up_privileges(&config)?;

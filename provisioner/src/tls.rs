@@ -88,6 +88,12 @@ impl ServerKey {
     }
 }
 
+/// Refuses a state folder with a key that others may read.
+pub fn is_private(state: &Path) -> Result<()> {
+    let path = state.join(FOLDER).join(KEY);
+    if path.exists() { nobody_elses(&path) } else { Ok(()) }
+}
+
 /// Refuses a key that others may read, as ssh does: a copy of it answers as this server.
 fn nobody_elses(path: &Path) -> Result<()> {
     let about = fs::metadata(path).with_context(|| format!("looking at {}", path.display()))?;

@@ -36,6 +36,8 @@ struct Looks {
     ended: Option<Instant>,
     /// What it found of the room on the disk.
     no_room: Option<String>,
+    /// What was last logged of the database.
+    logged: Option<String>,
 }
 
 /// The right to look at the state, one at a time.
@@ -104,14 +106,28 @@ impl App {
         troubles
     }
 
+    /// Logs what is news: anybody may make the server look.
+    fn log_once(&self, detail: &str, ok: bool) {
+        let logged = &mut self.health.lock().logged;
+        match (ok, logged.as_deref()) {
+            (false, before) if before != Some(detail) => {
+                tracing::error!(detail, "the database does not work");
+                *logged = Some(detail.to_owned());
+            }
+            (true, Some(_)) => {
+                tracing::info!(detail, "the database works again");
+                *logged = None;
+            }
+            _ => {}
+        }
+    }
+
     fn look_now(&self, reading: &Reading) {
         let (detail, ok) = match self.registry.check(reading) {
             Ok(()) => (format!("{FILE}, can be read and written"), true),
             Err(error) => (in_words(&error), false),
         };
-        if !ok {
-            tracing::error!(detail, "the database does not work");
-        }
+        self.log_once(&detail, ok);
         self.report(ServiceStatus {
             name: DATABASE.into(),
             detail,

@@ -71,6 +71,15 @@ impl Default for Refusals {
 }
 
 impl Refusals {
+    /// The clock was set by so many milliseconds.
+    pub(super) fn shift(&self, by: i64) {
+        for last in [&self.of_nobody, &self.of_a_node] {
+            let moved = |last: i64| (last != i64::MIN).then(|| last.saturating_add(by));
+            // Nothing was refused yet.
+            let _ = last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, moved);
+        }
+    }
+
     fn is_due(&self, refused: &NoJoin, now: i64) -> bool {
         let last = if refused.node().is_some() {
             &self.of_a_node

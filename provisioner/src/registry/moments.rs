@@ -33,6 +33,7 @@ impl Registry {
         }
         keep_clock(&transaction, reading)?;
         transaction.commit()?;
+        self.refusals.shift(by);
         self.read_again(&db)?;
         drop(db);
         self.read_windows()
