@@ -15,6 +15,7 @@ mod firmware;
 mod installers;
 mod journey_bios;
 mod journey_uefi;
+mod other_disks;
 mod plain;
 mod power_cuts;
 mod secure_boot;
