@@ -236,9 +236,13 @@ fn a_node_whose_firmware_shows_the_address_of_its_dock_starts_its_own_disk() {
         let is_ram = |script: &str| script.contains("/ram/");
         let dock = "02-11-22-33-44-66";
         ensure!(
-            !is_ram(&script(dock, &uuid)?),
-            "a node is examined again at every start"
+            is_ram(&script(dock, &uuid)?),
+            "the node runs: this is another machine with its UUID"
         );
+        machine.cut_power();
+        until("the node in its dock to be sent to its disk", PATIENCE, || {
+            Ok((!is_ram(&script(dock, &uuid)?)).then_some(()))
+        })?;
         ensure!(
             is_ram(&script(dock, "88776655-4433-2211-aabb-ccddeeff0011")?),
             "another machine in that dock"

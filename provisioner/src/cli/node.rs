@@ -7,8 +7,8 @@ use std::net::IpAddr;
 
 use anyhow::{Context, bail};
 use provisioner_api::{
-    ApprovalPlan, Approve as Approval, Confirm, Disk, DiskContents, EventEntry, NodeDetail, NodeSummary, PlannedDisk, Reject,
-    SeenCard, Stage,
+    ApprovalPlan, Approve as Approval, Confirm, Disk, DiskContents, EventEntry, NodeDetail, NodeSummary, PlannedDisk,
+    Reject, SeenCard, Stage,
 };
 
 use super::words::{ago, memory, moment, now, plain, table};

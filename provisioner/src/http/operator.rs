@@ -11,8 +11,8 @@ use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt as _;
 use hyper::body::Body as _;
 use provisioner_api::{
-    ApprovalPlan, Approve, Confirm, EventEntry, ImageSummary, Import, ImportLine, NewToken, NodeDetail, NodeSummary, Reject,
-    StatusReport, Token, TokenSummary,
+    ApprovalPlan, Approve, Confirm, EventEntry, ImageSummary, Import, ImportLine, NewToken, NodeDetail, NodeSummary,
+    Reject, StatusReport, Token, TokenSummary,
 };
 use serde::Deserialize;
 use tokio::sync::{mpsc, watch};

@@ -24,6 +24,7 @@ impl Lab {
             version: "0".into(),
             inventory,
             join: None,
+            vouches: false,
         };
         self.app.register(key, FROM, &register, START).unwrap();
     }
@@ -156,6 +157,7 @@ fn an_image_imported_in_between_is_refused_and_one_imported_later_is_not_taken()
         Event::Written {
             bytes: 1,
             milliseconds: 1,
+            mark: None,
         },
         START,
     );
