@@ -27,6 +27,8 @@ pub const FOLDER: &str = "tls";
 /// Name of the key in that folder.
 pub const KEY: &str = "server.key";
 const CERTIFICATE: &str = "server.crt";
+/// Permissions of the group and of everybody else.
+const OTHERS: u32 = 0o077;
 
 /// The server's key and certificate.
 pub struct ServerKey {
@@ -98,7 +100,7 @@ pub fn is_private(state: &Path) -> Result<()> {
 fn nobody_elses(path: &Path) -> Result<()> {
     let about = fs::metadata(path).with_context(|| format!("looking at {}", path.display()))?;
     anyhow::ensure!(
-        about.permissions().mode() & 0o077 == 0,
+        about.permissions().mode() & OTHERS == 0,
         "others may read the server's key {}: chmod 600 {} if nobody has; whoever has it can answer as this server",
         path.display(),
         path.display()

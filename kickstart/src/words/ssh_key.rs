@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who may log in: a line of `authorized_keys` that OpenSSH reads (sshd(8), "AUTHORIZED_KEYS FILE FORMAT").
+//! Who may log in: a line of `authorized_keys` that OpenSSH reads (sshd(8), "`AUTHORIZED_KEYS` FILE FORMAT").
 //!
 //! A line that sshd does not read is passed over without a word, and nobody can log in to see why.
 
@@ -11,7 +11,7 @@ use ssh_key::{Algorithm, PublicKey};
 
 use super::{LONG, nearest, one_line};
 
-/// Bits of an RSA key that sshd takes at least (`RequiredRSASize`, sshd_config(5)).
+/// Bits of an RSA key that sshd takes at least (`RequiredRSASize`, `sshd_config(5)`).
 const LEAST_RSA_BITS: usize = 1024;
 /// Options that sshd knows without a value. It passes over a line with one that it does not know.
 const FLAGS: [&str; 13] = [
@@ -225,10 +225,10 @@ fn option(option: &str) -> Result<(), BadKey> {
         .map_or((option, None), |(name, value)| (name, Some(value)));
     let is = |known: &&str| name.eq_ignore_ascii_case(known);
     let fits = match value {
-        None => FLAGS.iter().chain([&X11]).any(|known| is(known)),
+        None => FLAGS.iter().chain([&X11]).any(&is),
         Some(value) => {
             let quoted = value.len() >= 2 && value.starts_with('"') && value.ends_with('"');
-            quoted && VALUES.iter().any(|known| is(known))
+            quoted && VALUES.iter().any(&is)
         }
     };
     if fits {

@@ -95,10 +95,9 @@ pub mod kernel_log {
         for _ in 0..MESSAGES {
             match log.read(&mut message) {
                 Ok(length @ 1..) => text.push_str(&String::from_utf8_lossy(&message[..length])),
-                Ok(0) => break,
                 // EPIPE: messages were overwritten before they were read; what is left follows.
                 Err(error) if error.raw_os_error() == Some(nix::libc::EPIPE) => {}
-                Err(_) => break,
+                Ok(_) | Err(_) => break,
             }
         }
         text

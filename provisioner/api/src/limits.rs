@@ -28,12 +28,11 @@ pub struct FileText(#[allow(dead_code)] String);
 
 /// The first `most` letters of a text, with a mark where the rest was.
 pub fn cut(text: &str, most: usize) -> std::borrow::Cow<'_, str> {
-    match text.char_indices().nth(most) {
-        None => text.into(),
-        Some(_) => {
-            let kept: String = text.chars().take(most.saturating_sub(1)).collect();
-            format!("{kept}…").into()
-        }
+    if text.char_indices().nth(most).is_none() {
+        text.into()
+    } else {
+        let kept: String = text.chars().take(most.saturating_sub(1)).collect();
+        format!("{kept}…").into()
     }
 }
 

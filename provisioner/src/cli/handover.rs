@@ -17,6 +17,8 @@ use crate::privileges;
 
 /// How the names of such folders begin; what follows is the process that made it.
 const PREFIX: &str = "handover-";
+/// Permissions of the group and of everybody else.
+const OTHERS: u32 = 0o077;
 
 /// The folder that the server is to read, removed afterwards if it was made for that.
 #[derive(Debug)]
@@ -127,7 +129,7 @@ fn make(folder: &Path) -> Result<Flock<File>> {
     let about = made.metadata().with_context(making)?;
     // Somebody may have put another in its place meanwhile.
     ensure!(
-        about.uid() == nix::unistd::geteuid().as_raw() && about.mode() & 0o077 == 0,
+        about.uid() == nix::unistd::geteuid().as_raw() && about.mode() & OTHERS == 0,
         "{} is not the folder that was made; try again",
         folder.display()
     );

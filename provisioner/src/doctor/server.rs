@@ -278,6 +278,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::too_many_lines)] // a table
     fn every_fault_of_the_server_is_told_with_what_to_do() {
         let door = Door {
             protocol: Protocol::Udp,

@@ -84,22 +84,19 @@ fn references(schema: &Value, found: &mut Vec<String>) {
 
 /// Gives a schema, and all that it holds, the bounds that it lacks.
 fn bound(schema: &mut Value) {
-    match schema {
-        Value::Object(fields) => {
-            if !fields.contains_key("enum") {
-                bound_type(fields);
-            }
-            // Names of properties are no schemas: a property may be called `type`.
-            for (key, inner) in fields.iter_mut() {
-                match (key.as_str(), inner) {
-                    ("properties", Value::Object(properties)) => properties.values_mut().for_each(bound),
-                    ("oneOf" | "anyOf" | "allOf", Value::Array(variants)) => variants.iter_mut().for_each(bound),
-                    ("items" | "additionalProperties" | "propertyNames", inner) => bound(inner),
-                    _ => {}
-                }
+    if let Value::Object(fields) = schema {
+        if !fields.contains_key("enum") {
+            bound_type(fields);
+        }
+        // Names of properties are no schemas: a property may be called `type`.
+        for (key, inner) in fields.iter_mut() {
+            match (key.as_str(), inner) {
+                ("properties", Value::Object(properties)) => properties.values_mut().for_each(bound),
+                ("oneOf" | "anyOf" | "allOf", Value::Array(variants)) => variants.iter_mut().for_each(bound),
+                ("items" | "additionalProperties" | "propertyNames", inner) => bound(inner),
+                _ => {}
             }
         }
-        _ => {}
     }
 }
 

@@ -107,7 +107,7 @@ fn complete(operation: &mut Operation) {
     let refused = refusals(&group, operation.request_body.is_some());
     for status in refused
         .iter()
-        .map(|status| status.to_string())
+        .map(std::string::ToString::to_string)
         .chain(["default".into()])
     {
         let answers = &mut operation.responses.responses;

@@ -14,7 +14,7 @@ const FRESH: Duration = Duration::from_secs(5);
 /// Time between two looks at the kernel's table at least. With a thousand neighbours it has 80 KB, and it is asked
 /// about every file.
 const PACE: Duration = Duration::from_millis(100);
-/// An entry that the kernel has confirmed (ATF_COM of <linux/if_arp.h>). Without it, an entry that could not be confirmed
+/// An entry that the kernel has confirmed (`ATF_COM` of <`linux/if_arp.h`>). Without it, an entry that could not be confirmed
 /// any more still shows the address that it had.
 const COMPLETE: u32 = 0x2;
 

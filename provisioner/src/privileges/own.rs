@@ -77,8 +77,9 @@ impl Gift {
                 let inside = openat(&opened, ".", how, Mode::empty())?;
                 self.give_contents(&inside, depth + 1)
             }
-            SFlag::S_IFREG if about.st_nlink == 1 => self.give(&opened, &about),
-            SFlag::S_IFLNK | SFlag::S_IFSOCK | SFlag::S_IFIFO if about.st_nlink == 1 => self.give(&opened, &about),
+            SFlag::S_IFREG | SFlag::S_IFLNK | SFlag::S_IFSOCK | SFlag::S_IFIFO if about.st_nlink == 1 => {
+                self.give(&opened, &about)
+            }
             _ => {
                 if !self.has(&about) {
                     warn!(

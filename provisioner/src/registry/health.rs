@@ -19,7 +19,7 @@ use crate::clock::Reading;
 const SMALL: i64 = 16 * 1024 * 1024;
 
 /// How long the check at the start may take; systemd waits 90 seconds for a server that starts.
-const START_PATIENCE: Duration = Duration::from_secs(60);
+const START_PATIENCE: Duration = Duration::from_mins(1);
 
 /// The files of an open database as they were when it was opened, to notice when somebody removes or replaces one:
 /// the server would go on writing into files without a name, and lose all of it when it stops.

@@ -102,15 +102,12 @@ fn decode(encoded: &str) -> Vec<u8> {
             [b'\\', b'x', high, low, ..] => hex::decode([*high, *low]).ok(),
             _ => None,
         };
-        match escaped {
-            Some(byte) => {
-                bytes.extend(byte);
-                rest = &rest[4..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = tail;
-            }
+        if let Some(byte) = escaped {
+            bytes.extend(byte);
+            rest = &rest[4..];
+        } else {
+            bytes.push(*first);
+            rest = tail;
         }
     }
     bytes

@@ -22,7 +22,7 @@ impl Node {
         self.due.card = Instant::now() + NO_CARD;
         let root = Path::new("/");
         let cards = inventory::nics(root, &Senses::default());
-        let found = self.change_card_file(|text| replaced::for_present_cards(text, &cards));
+        let found = change_card_file(|text| replaced::for_present_cards(text, &cards));
         let Some(found) = found else { return };
         let line = format!(
             "its network card {} is not in the machine any more: its network was changed to {}",
@@ -41,28 +41,28 @@ impl Node {
         let card = way.and_then(|way| card::under(Path::new("/sys"), &way.interface));
         if let Ok(card) = card {
             // Taken at the next start: the network that works now is left alone.
-            self.change_card_file(|text| replaced::for_the_card(text, &card.mac));
+            change_card_file(|text| replaced::for_the_card(text, &card.mac));
         }
     }
+}
 
-    fn change_card_file(&self, change: impl FnOnce(&str) -> Option<Replaced>) -> Option<Replaced> {
-        let disk = Disk::new(Path::new("/"));
-        let changed = disk.lock().and_then(|_guard| {
-            let text = disk.read(CARD_NETWORK)?.unwrap_or_default();
-            let Some(found) = change(&text) else { return Ok(None) };
-            disk.write(CARD_NETWORK, &found.text)?;
-            Ok(Some(found))
-        });
-        match changed {
-            Ok(Some(found)) => {
-                tracing::warn!(before = ?found.before, after = ?found.after, "changed the card of the network");
-                Some(found)
-            }
-            Ok(None) => None,
-            Err(error) => {
-                tracing::error!(%error, "cannot change the card of the network");
-                None
-            }
+fn change_card_file(change: impl FnOnce(&str) -> Option<Replaced>) -> Option<Replaced> {
+    let disk = Disk::new(Path::new("/"));
+    let changed = disk.lock().and_then(|_guard| {
+        let text = disk.read(CARD_NETWORK)?.unwrap_or_default();
+        let Some(found) = change(&text) else { return Ok(None) };
+        disk.write(CARD_NETWORK, &found.text)?;
+        Ok(Some(found))
+    });
+    match changed {
+        Ok(Some(found)) => {
+            tracing::warn!(before = ?found.before, after = ?found.after, "changed the card of the network");
+            Some(found)
+        }
+        Ok(None) => None,
+        Err(error) => {
+            tracing::error!(%error, "cannot change the card of the network");
+            None
         }
     }
 }

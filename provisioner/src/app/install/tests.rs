@@ -256,7 +256,7 @@ fn a_machine_that_cannot_be_installed_is_not_approved_and_the_field_is_named() {
     };
     let error = lab.app.approve("node-001", &approve, "operator", NOW).unwrap_err();
     assert!(
-        matches!(&error, AppError::Invalid(why) if why.starts_with("storage.layout.second: ")),
+        matches!(&error, AppError::Refused(why) if why.starts_with("storage.layout.second: ")),
         "{error}"
     );
     assert_eq!(state(&lab), "enrolled");

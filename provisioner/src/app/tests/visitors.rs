@@ -36,10 +36,10 @@ fn a_start_in_ram_that_nobody_asked_for_changes_nothing_of_an_installed_node() {
 fn a_start_in_ram_that_nobody_asked_for_is_sent_to_its_disk_and_people_hear_of_it() {
     let lab = Lab::new(RULE);
     lab.ready();
-    for second in 0..100 {
+    for second in 0..40 {
         lab.starts_at(ELSEWHERE, &format!("stolen-{second}"), MAC, START + second * 1000);
     }
-    let order = lab.app.visitor_orders("stolen-99", START).unwrap().order;
+    let order = lab.app.visitor_orders("stolen-39", START).unwrap().order;
     assert!(
         matches!(
             order,
@@ -51,7 +51,7 @@ fn a_start_in_ram_that_nobody_asked_for_is_sent_to_its_disk_and_people_hear_of_i
         "{order:?}"
     );
     let told = lab.kinds().into_iter().filter(|kind| kind == "turned-away").count();
-    assert_eq!(told, 1, "a hundred starts in two minutes are one line");
+    assert_eq!(told, 1, "forty starts in two minutes are one line");
     let findings = lab.app.findings(START);
     let finding = findings
         .iter()
