@@ -93,8 +93,14 @@ struct Bound {
 #[derive(PartialEq, Eq)]
 struct Taken {
     at: SocketAddrV4,
-    /// The program that answers there already, or what else is in the way.
-    by: String,
+    /// The program that answers there already, or what else is in the way; `None` where it cannot be seen.
+    by: Option<String>,
+}
+
+impl Taken {
+    fn by(&self) -> &str {
+        self.by.as_deref().unwrap_or("another program")
+    }
 }
 
 /// Binds the port on every interface but those where another program answers there already.
@@ -133,10 +139,7 @@ impl Sockets {
             }),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 let by = holder_at("udp", at).or_else(|| holder_at("tcp", at));
-                self.taken.push(Taken {
-                    at,
-                    by: by.unwrap_or_else(|| "another program".into()),
-                });
+                self.taken.push(Taken { at, by });
             }
             Err(error) => return Err(error),
         }

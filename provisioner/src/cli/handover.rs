@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::unistd::{Gid, Uid};
 
@@ -17,6 +17,8 @@ use crate::privileges;
 
 /// How the names of such folders begin; what follows is the process that made it.
 const PREFIX: &str = "handover-";
+/// How often a folder is made that somebody removes at once: each of them does so once.
+const TRIES: usize = 10;
 /// Permissions of the group and of everybody else.
 const OTHERS: u32 = 0o077;
 
@@ -122,10 +124,31 @@ fn in_state(paths: &Paths) -> PathBuf {
     paths.state.join(format!("{PREFIX}{}", std::process::id()))
 }
 
+/// Makes the folder and holds it. Another import that tidies up may take it for one of the dead before it is held.
 fn make(folder: &Path) -> Result<Flock<File>> {
     let making = || format!("making {}", folder.display());
-    DirBuilder::new().mode(0o700).create(folder).with_context(making)?;
-    let made = lock(folder).with_context(making)?;
+    for _ in 0..TRIES {
+        DirBuilder::new().mode(0o700).create(folder).with_context(making)?;
+        match lock(folder) {
+            Ok(made) if is_at(&made, folder) => return own(made, folder).with_context(making),
+            // It was removed, or is held by whoever removes it now.
+            Ok(_) | Err(_) => {
+                let _ = fs::remove_dir(folder);
+            }
+        }
+    }
+    bail!("{} is removed again and again; try again", folder.display())
+}
+
+/// Whether the folder that is held is still the one at this path.
+fn is_at(made: &File, folder: &Path) -> bool {
+    let there = fs::symlink_metadata(folder);
+    let held = made.metadata();
+    held.is_ok_and(|held| there.is_ok_and(|there| (held.dev(), held.ino()) == (there.dev(), there.ino())))
+}
+
+fn own(made: Flock<File>, folder: &Path) -> Result<Flock<File>> {
+    let making = || format!("looking at {}", folder.display());
     let about = made.metadata().with_context(making)?;
     // Somebody may have put another in its place meanwhile.
     ensure!(

@@ -69,9 +69,14 @@ impl Follower {
             }
             if let Err(error) = sockets.open(interface, self.port) {
                 let at = SocketAddrV4::new(interface.address, self.port);
-                let by = error.to_string();
+                let by = Some(error.to_string());
                 sockets.taken.push(Taken { at, by });
             }
+        }
+        // Which program it is can be seen while the server starts; later it may not look.
+        for taken in &mut sockets.taken {
+            let before = self.taken.iter().find(|before| before.at == taken.at);
+            taken.by = taken.by.take().or_else(|| before?.by.clone());
         }
         let news = !sockets.bound.is_empty() || sockets.taken != self.taken;
         let before = self.answered.all();
@@ -114,7 +119,8 @@ impl Follower {
     /// Says where names are answered and where not.
     fn tell(&self) {
         let domain = &self.domain;
-        for Taken { at, by } in &self.taken {
+        for taken in &self.taken {
+            let (at, by) = (taken.at, taken.by());
             self.sightings.notice(Notice {
                 kind: "dns-port-taken",
                 detail: format!("{at} is taken by {by}, so names of {domain} are not answered there; {WHAT_TO_DO}"),
@@ -124,7 +130,7 @@ impl Follower {
         let taken: Vec<String> = self
             .taken
             .iter()
-            .map(|Taken { at, by }| format!("{at} by {by}"))
+            .map(|taken| format!("{} by {}", taken.at, taken.by()))
             .collect();
         let answered = format!("{domain} on {}", addresses.join(", "));
         let taken_by = format!("port taken: {}; {WHAT_TO_DO}", taken.join(", "));

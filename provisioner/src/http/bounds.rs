@@ -182,6 +182,8 @@ fn told(error: &ValidationError<'_>) -> String {
         return told(inner);
     }
     let field = error.instance_path().as_str().trim_start_matches('/').replace('/', ".");
+    // RFC 6901, 3: how names with these letters are written in a pointer.
+    let field = field.replace("~1", "/").replace("~0", "~");
     let field = if field.is_empty() { "the body" } else { &field };
     format!("{field}: {}", error.masked())
 }
