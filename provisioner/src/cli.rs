@@ -130,7 +130,7 @@ pub enum Node {
         name: String,
         /// The address that the machine shows on its screen, where several say that they are this node
         #[arg(long, value_name = "ADDRESS")]
-        from: Option<std::net::IpAddr>,
+        from: Option<std::net::Ipv4Addr>,
     },
     /// Try again after a failure
     Retry {

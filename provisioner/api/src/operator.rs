@@ -79,8 +79,8 @@ pub struct NodeDetail {
 #[serde(default, deny_unknown_fields)]
 pub struct Confirm {
     /// The address of the start; needed where several wait.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
-    pub from: Option<std::net::IpAddr>,
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = Ipv4))]
+    pub from: Option<std::net::Ipv4Addr>,
 }
 
 /// Something that happened to a node.

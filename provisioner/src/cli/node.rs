@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
-use std::net::IpAddr;
+use std::net::Ipv4Addr;
 
 use anyhow::{Context, bail};
 use provisioner_api::{
@@ -76,7 +76,7 @@ fn reject(client: &Client, name: &str, why: &str, json: bool) -> anyhow::Result<
     answer(&node, json, now_in_words)
 }
 
-fn confirm_start(client: &Client, name: &str, from: Option<IpAddr>, json: bool) -> anyhow::Result<()> {
+fn confirm_start(client: &Client, name: &str, from: Option<Ipv4Addr>, json: bool) -> anyhow::Result<()> {
     let path = format!("/api/v1/nodes/{}/confirm", segment(name));
     let node: NodeDetail = talk(client.post(&path, &Confirm { from }))?;
     answer(&node, json, now_in_words)

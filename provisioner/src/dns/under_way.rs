@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Questions under way to other name servers, and who has to give way when there are too many. Knows no packet.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -30,15 +30,15 @@ pub(super) struct Turn {
 }
 
 impl UnderWay {
-    /// One more question of this client; `None` where it has too many already. Where all together have too many, the
-    /// oldest is given up: names that are answered take milliseconds, so that only slow ones are ever that old.
+    /// One more question of this client; `None` where it has too many already. Where all together have too many, whoever
+    /// has most gives up the oldest: names that are answered take milliseconds, so that only slow ones are ever that old.
     pub(super) fn begin(self: &Arc<Self>, client: Ipv4Addr) -> Option<Turn> {
         let mut waiting = self.waiting();
         if waiting.iter().filter(|other| other.client == client).count() >= MAX_PER_CLIENT {
             return None;
         }
         if waiting.len() >= MAX_QUESTIONS
-            && let Some(oldest) = waiting.pop_front()
+            && let Some(oldest) = oldest_of_the_busiest(&waiting).and_then(|at| waiting.remove(at))
         {
             oldest.given_up.cancel();
         }
@@ -56,6 +56,16 @@ impl UnderWay {
     fn waiting(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Where the oldest question stands of the client that has most.
+fn oldest_of_the_busiest(waiting: &VecDeque<Waiting>) -> Option<usize> {
+    let mut counts: HashMap<Ipv4Addr, usize> = HashMap::new();
+    for one in waiting {
+        *counts.entry(one.client).or_default() += 1;
+    }
+    let most = counts.values().max()?;
+    waiting.iter().position(|one| counts.get(&one.client) == Some(most))
 }
 
 impl Turn {
@@ -94,6 +104,18 @@ mod tests {
         drop(greedy);
         assert!(under_way.begin(client(9)).is_some());
         assert!(under_way.waiting().is_empty());
+    }
+
+    #[test]
+    fn whoever_asks_little_does_not_give_way_to_those_who_ask_much() {
+        let under_way = Arc::new(UnderWay::default());
+        let first = under_way.begin(client(0)).unwrap();
+        let flood: Vec<_> = (0..600)
+            .map(|number| under_way.begin(client(1 + number % 20)).unwrap())
+            .collect();
+        assert!(!first.given_up.is_cancelled());
+        assert!(flood[0].given_up.is_cancelled());
+        assert_eq!(under_way.waiting().len(), MAX_QUESTIONS);
     }
 
     #[test]
