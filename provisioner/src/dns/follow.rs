@@ -61,10 +61,19 @@ impl Follower {
             .interfaces()
             .filter(|interface| (self.serves)(&interface.name))
             .collect();
-        self.running.retain(|running| wanted.contains(&&running.interface));
+        // A socket stays good as long as its address does: a bridge changes its hardware address with each port.
+        let is_same = |one: &Interface, other: &Interface| {
+            (&one.name, one.address, one.prefix) == (&other.name, other.address, other.prefix)
+        };
+        self.running
+            .retain(|running| wanted.iter().any(|interface| is_same(interface, &running.interface)));
         let mut sockets = Sockets::default();
         for interface in wanted {
-            if self.running.iter().any(|running| running.interface == *interface) {
+            if self
+                .running
+                .iter()
+                .any(|running| is_same(&running.interface, interface))
+            {
                 continue;
             }
             if let Err(error) = sockets.open(interface, self.port) {

@@ -175,7 +175,7 @@ pub(super) async fn node(
     params(("name" = String, Path, description = "Name or id"),
         ("profile" = Option<String>, Query, description = "For this profile; the default one if absent"),
         ("disk" = Option<String>, Query, description = "With this disk; the profile's rule chooses if absent"),
-        ("name" = Option<String>, Query, description = "Under this name; the given one stays if absent")),
+        ("name" = Option<provisioner_api::limits::Word>, Query, description = "Under this name; the given one stays if absent")),
     responses((status = 200, body = ApprovalPlan)))]
 pub(super) async fn plan(
     State(web): State<Web>,
