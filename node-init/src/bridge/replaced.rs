@@ -6,6 +6,8 @@
 
 use provisioner_api::Nic;
 
+use crate::network::cards::is_card_address;
+
 /// How systemd.network(5) names a card by the address that is burnt into it; several addresses name several cards.
 const PERMANENT: &str = "PermanentMACAddress=";
 
@@ -27,7 +29,7 @@ pub fn for_present_cards(card_network: &str, cards: &[Nic]) -> Option<Replaced> 
     let present: Vec<String> = cards
         .iter()
         .map(|card| card.mac.to_lowercase())
-        .filter(|mac| is_card(mac))
+        .filter(|mac| is_card_address(mac))
         .collect();
     if before.is_empty() || present.is_empty() || before.iter().any(|mac| present.contains(mac)) {
         return None;
@@ -64,15 +66,6 @@ fn naming(card_network: &str, before: Vec<String>, after: Vec<String>) -> Replac
         }
     }
     Replaced { text, before, after }
-}
-
-/// An address of six bytes that is not zero and nobody's group.
-fn is_card(mac: &str) -> bool {
-    let bytes: Vec<u8> = mac
-        .split(':')
-        .filter_map(|byte| u8::from_str_radix(byte, 16).ok())
-        .collect();
-    bytes.len() == 6 && bytes[0] & 1 == 0 && bytes.iter().any(|byte| *byte != 0)
 }
 
 #[cfg(test)]

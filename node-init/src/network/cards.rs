@@ -27,6 +27,15 @@ pub fn candidates(cards: &[Nic], widen: bool) -> Vec<&Nic> {
     order
 }
 
+/// Whether a card can have this address: six bytes that are not all zero and not a group's (IEEE 802, bit 0 of the first).
+pub fn is_card_address(mac: &str) -> bool {
+    let bytes = mac.split(':').map(|byte| u8::from_str_radix(byte, 16));
+    let Ok(bytes) = bytes.collect::<Result<Vec<_>, _>>() else {
+        return false;
+    };
+    bytes.len() == 6 && bytes[0] & 1 == 0 && bytes.iter().any(|byte| *byte != 0)
+}
+
 /// A running udhcpc; it ends with this value.
 pub struct Dhcp {
     card: String,

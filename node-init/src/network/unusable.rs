@@ -5,6 +5,8 @@ use std::fmt;
 
 use provisioner_api::Nic;
 
+use super::cards::is_card_address;
+
 /// A card that the kernel could not bring up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unusable {
@@ -31,16 +33,6 @@ impl Unusable {
     pub fn name(&self) -> &str {
         &self.name
     }
-
-    /// Whether the address is one that a card can have: not zero, and nobody's group (IEEE 802, bit 0 of the first byte).
-    fn has_address(&self) -> bool {
-        let bytes: Vec<u8> = self
-            .mac
-            .split(':')
-            .filter_map(|byte| u8::from_str_radix(byte, 16).ok())
-            .collect();
-        bytes.len() == 6 && bytes[0] & 1 == 0 && bytes.iter().any(|byte| *byte != 0)
-    }
 }
 
 impl fmt::Display for Unusable {
@@ -53,7 +45,7 @@ impl fmt::Display for Unusable {
             firmware,
         } = self;
         write!(f, "{name} ({mac}) cannot be brought up: {error}")?;
-        if !self.has_address() {
+        if !is_card_address(mac) {
             return f.write_str(": no card can have this address, so its memory is damaged; use another card");
         }
         if !firmware.is_empty() {
