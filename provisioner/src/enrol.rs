@@ -173,7 +173,7 @@ pub fn port(relay_agent: &[u8]) -> Option<String> {
             let value = &value[..value.len().min(LONGEST)];
             let text = std::str::from_utf8(value)
                 .ok()
-                .filter(|text| !text.contains(char::is_control));
+                .filter(|text| !text.contains(provisioner_api::text::is_invisible));
             return Some(text.map_or_else(|| hex::encode(value), str::to_owned));
         }
         rest = &tail[value.len()..];

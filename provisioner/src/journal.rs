@@ -426,7 +426,10 @@ pub fn loader(name: &str) -> Option<Loader> {
 }
 
 fn cut(name: &str) -> Box<str> {
-    name.chars().filter(|c| !c.is_control()).take(NAME).collect()
+    name.chars()
+        .filter(|c| !provisioner_api::text::is_invisible(*c))
+        .take(NAME)
+        .collect()
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 //! Text from hardware, disks and neighbours on the wire. It goes to terminals, pages and logs, and it is hostile: a disk
 //! may call itself whatever it likes.
 
+use provisioner_api::text::visible;
+
 /// Longest text that is passed on; the longest honest ones are SMBIOS strings and LLDP's descriptions of some 255 bytes.
 const LONGEST: usize = 256;
 
@@ -25,43 +27,11 @@ pub(crate) fn lines(raw: &[u8]) -> String {
     lines.join("\n").trim().to_owned()
 }
 
-/// Tabs become blanks: they separate words.
-fn visible(text: &str) -> String {
-    let blank = |c| if c == '\t' { ' ' } else { c };
-    text.chars().map(blank).filter(|c| !is_invisible(*c)).collect()
-}
-
-/// Control characters, marks of reading direction (Unicode's `Bidi_Control`), and characters without width or shape.
-fn is_invisible(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{ad}'
-                | '\u{34f}'
-                | '\u{61c}'
-                | '\u{115f}'
-                | '\u{1160}'
-                | '\u{17b4}'
-                | '\u{17b5}'
-                | '\u{180b}'..='\u{180f}'
-                | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}'
-                | '\u{3164}'
-                | '\u{fe00}'..='\u{fe0f}'
-                | '\u{feff}'
-                | '\u{ffa0}'
-                | '\u{fff0}'..='\u{fffb}'
-                | '\u{1bca0}'..='\u{1bca3}'
-                | '\u{1d173}'..='\u{1d17a}'
-                | '\u{e0000}'..='\u{e0fff}'
-        )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use provisioner_api::text::is_invisible;
 
     #[test]
     fn escapes_zero_bytes_bidi_marks_and_characters_without_width_are_taken_out() {

@@ -24,6 +24,7 @@ mod ram;
 mod report;
 mod seed;
 mod template;
+pub mod text;
 pub mod words;
 
 pub use approval::{ApprovalPlan, Approve, PlannedDisk, PlannedSystem};

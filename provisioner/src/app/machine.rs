@@ -413,7 +413,9 @@ pub(super) fn comes_home(state: &State) -> bool {
 }
 
 fn check_labels(register: &Register) -> Result<(), AppError> {
-    let fits = |label: &str| !label.is_empty() && label.len() <= LONGEST_LABEL && !label.contains(char::is_control);
+    let fits = |label: &str| {
+        !label.is_empty() && label.len() <= LONGEST_LABEL && !label.contains(provisioner_api::text::is_invisible)
+    };
     if fits(&register.boot_id) && fits(&register.version) {
         Ok(())
     } else {

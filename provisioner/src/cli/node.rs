@@ -222,8 +222,8 @@ fn doing(node: &NodeSummary) -> String {
                 .trim()
                 .to_owned()
         }
-        Some(progress) => format!("{} % {}", progress.permille / 10, progress.detail),
-        None => node.reason.clone(),
+        Some(progress) => format!("{} % {}", progress.permille / 10, plain(&progress.detail)),
+        None => plain(&node.reason),
     }
 }
 

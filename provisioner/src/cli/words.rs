@@ -2,6 +2,7 @@
 //! Values as people read them in a terminal.
 
 use comfy_table::{ContentArrangement, Table, presets};
+use provisioner_api::text::is_invisible;
 
 /// A table with a head, without lines that get in the way of copying from it.
 pub(super) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
@@ -16,10 +17,11 @@ pub(super) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) 
     table.trim_fmt()
 }
 
-/// A text that came from a machine, safe for a terminal: control characters would move its cursor.
+/// A text that came from a machine, safe for a terminal: control characters would move its cursor, and what has no
+/// width or turns the reading direction would make one name look like another.
 pub(super) fn plain(text: &str) -> String {
     text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .map(|c| if is_invisible(c) { '\u{fffd}' } else { c })
         .collect()
 }
 
@@ -85,5 +87,8 @@ mod tests {
     fn a_machine_cannot_write_to_the_terminal_but_in_plain_letters() {
         let shown = table(&["MODEL"], [vec!["Opti\x1b[2JPlex\r\n".into()]]);
         assert!(!shown.contains('\x1b') && !shown.contains('\r'), "{shown:?}");
+        for hidden in "\0\u{9b}\u{ad}\u{61c}\u{200b}\u{200f}\u{202e}\u{2060}\u{2069}\u{fe0f}\u{feff}\u{e0041}".chars() {
+            assert_eq!(plain(&format!("WD{hidden}5000")), "WD\u{fffd}5000", "{hidden:?}");
+        }
     }
 }

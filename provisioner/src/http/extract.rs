@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt as _;
 use provisioner_api::limits::cut;
+use provisioner_api::text;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -40,6 +41,12 @@ pub(super) struct Told(pub(super) String);
 /// passed over.
 pub(super) struct Json<T>(pub(super) T);
 
+/// What a node tells of itself, as JSON, for people to read: without characters that nobody can see.
+pub(super) struct Report<T>(pub(super) T);
+
+/// Fields of reports that are compared byte for byte, or that a node proves itself with.
+const COMPARED: [&str; 3] = ["boot_id", "version", "join"];
+
 /// The JSON body of an operator. Whatever is not understood is refused: a misspelt field may be the one on which a
 /// disk depends.
 pub(super) struct Strict<T>(pub(super) T);
@@ -55,6 +62,18 @@ impl<S: Send + Sync, T: DeserializeOwned + Serialize + ToSchema> FromRequest<S> 
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Fault> {
         json(request, state).await.map(|(value, _)| Self(value))
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned + Serialize + ToSchema> FromRequest<S> for Report<T> {
+    type Rejection = Fault;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Fault> {
+        let (_, sent) = json::<T, S>(request, state).await?;
+        let not_json = |error| Fault::new(Kind::BadRequest, format!("the body is not JSON: {error}"));
+        let mut report = serde_json::from_slice(&sent).map_err(not_json)?;
+        text::make_visible(&mut report, &COMPARED);
+        serde_json::from_value(report).map(Self).map_err(not_json)
     }
 }
 

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use provisioner_api::{Capsule, Heartbeat, NodeEvent, Orders, Progress, Register, Registered, Time, Vouch, path};
 use serde::Deserialize;
 
-use super::extract::{Json, Query};
+use super::extract::{Json, Query, Report};
 use super::listener::Peer;
 use super::problem::{Fault, Kind};
 use super::{Web, blocking, now};
@@ -99,7 +99,7 @@ pub(super) async fn time() -> Json<Time> {
 pub(super) async fn register(
     State(web): State<Web>,
     Extension(peer): Extension<Peer>,
-    Json(register): Json<Register>,
+    Report(register): Report<Register>,
 ) -> Result<Json<Registered>, Fault> {
     let (key, from) = (key(Some(&peer))?, from(&peer));
     blocking(&web.app, move |app| app.register(&key, from, &register, now()))
@@ -148,7 +148,7 @@ pub(super) async fn orders(
 pub(super) async fn event(
     State(web): State<Web>,
     Teller(caller): Teller,
-    Json(event): Json<NodeEvent>,
+    Report(event): Report<NodeEvent>,
 ) -> Result<Response, Fault> {
     if let Some(caller) = caller {
         blocking(&web.app, move |app| app.event(&caller, &event, now())).await?;
@@ -163,7 +163,7 @@ pub(super) async fn progress(
     State(web): State<Web>,
     Extension(peer): Extension<Peer>,
     Teller(caller): Teller,
-    Json(progress): Json<Progress>,
+    Report(progress): Report<Progress>,
 ) -> StatusCode {
     if let Some(caller) = caller {
         web.app.progress(&caller, from(&peer), progress, now());
@@ -178,7 +178,7 @@ pub(super) async fn heartbeat(
     State(web): State<Web>,
     Extension(peer): Extension<Peer>,
     Node(caller): Node,
-    Json(heartbeat): Json<Heartbeat>,
+    Report(heartbeat): Report<Heartbeat>,
 ) -> Result<StatusCode, Fault> {
     let from = from(&peer);
     blocking(&web.app, move |app| app.heartbeat(&caller, from, &heartbeat, now())).await?;

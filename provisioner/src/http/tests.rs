@@ -9,6 +9,7 @@ mod live;
 mod media;
 mod nodes;
 mod operators;
+mod texts;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

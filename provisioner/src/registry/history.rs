@@ -25,7 +25,11 @@ const LONGEST_DETAIL: usize = 1000;
 
 /// Writes a line, and lets go of what is too much.
 pub(super) fn write_down(db: &Connection, node: Option<&str>, entry: &Entry, now: i64) -> Result<(), RegistryError> {
-    let detail: String = entry.detail.chars().filter(|c| !c.is_control()).collect();
+    let detail: String = entry
+        .detail
+        .chars()
+        .filter(|c| !provisioner_api::text::is_invisible(*c))
+        .collect();
     db.prepare_cached("INSERT INTO events (at, node, kind, detail, actor) VALUES (?1, ?2, ?3, ?4, ?5)")?
         .execute(params![
             now,

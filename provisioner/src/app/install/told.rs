@@ -144,5 +144,9 @@ fn under_way(seen: Stage, from_disk: bool) -> Option<Told> {
 
 /// What an installer says, fit for a page.
 fn words(text: &str, letters: usize) -> String {
-    text.trim().chars().filter(|c| !c.is_control()).take(letters).collect()
+    text.trim()
+        .chars()
+        .filter(|c| !provisioner_api::text::is_invisible(*c))
+        .take(letters)
+        .collect()
 }
