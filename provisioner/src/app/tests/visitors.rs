@@ -293,7 +293,7 @@ fn where_the_disk_was_replaced_a_person_says_which_start_is_the_machine() {
         panic!("one of two was taken")
     };
     assert!(why.contains("192.0.2.50") && why.contains("192.0.2.9"), "{why}");
-    confirm(Some(FROM)).unwrap();
+    confirm(Some(FROM_V4)).unwrap();
     assert_eq!(lab.app.visitor_orders(REAL, START), None, "it introduces itself again");
     assert_eq!(lab.starts_at(FROM, REAL, MAC, START).unwrap().node, home.node);
     assert_eq!(lab.starts_at(ELSEWHERE, LIAR, MAC, START), None);
