@@ -11,6 +11,9 @@ use tests::vm::{Firmware, Spec};
 
 /// Where the partition of the prepared disk begins, in sectors.
 const START: u32 = 2048;
+/// How that partition's file system counts, and where its table of files begins.
+const SECTORS_PER_CLUSTER: u8 = 8;
+const MFT_CLUSTER: u64 = 4;
 
 #[test]
 fn a_pc_with_somebodys_windows_keeps_every_byte_until_a_person_approves_it() {
@@ -70,7 +73,7 @@ fn a_pc_with_somebodys_windows_keeps_every_byte_until_a_person_approves_it() {
     assert_eq!(journey.lab.control().node("lab-uefi").unwrap().installs, 1);
 }
 
-/// A boot sector with one partition of type 7, and the beginning of an NTFS in it.
+/// A boot sector with one partition of type 7, and as much of an NTFS in it as others know it by.
 fn lay_down_windows(disk: &Path) {
     let mut sector = [0; 512];
     sector[446] = 0x80;
@@ -81,12 +84,27 @@ fn lay_down_windows(disk: &Path) {
     let mut ntfs = [0; 512];
     ntfs[..11].copy_from_slice(b"\xeb\x52\x90NTFS    ");
     ntfs[11..13].copy_from_slice(&512_u16.to_le_bytes());
-    ntfs[13] = 8;
+    ntfs[13] = SECTORS_PER_CLUSTER;
+    ntfs[0x28..0x30].copy_from_slice(&7_999_999_u64.to_le_bytes());
+    ntfs[0x30..0x38].copy_from_slice(&MFT_CLUSTER.to_le_bytes());
+    ntfs[0x38..0x40].copy_from_slice(&2_u64.to_le_bytes());
+    // Records of the table of files have 2 to the power of 10 bytes.
+    ntfs[0x40] = 0xf6;
     ntfs[510..].copy_from_slice(&[0x55, 0xaa]);
+    let mut record = [0; 1024];
+    record[..4].copy_from_slice(b"FILE");
+    record[20] = 56;
+    record[56..60].copy_from_slice(&[0xff; 4]);
     let mut file = std::fs::OpenOptions::new().write(true).open(disk).unwrap();
     file.write_all(&sector).unwrap();
     file.seek(SeekFrom::Start(u64::from(START) * 512)).unwrap();
     file.write_all(&ntfs).unwrap();
+    let table = u64::from(START) * 512 + MFT_CLUSTER * u64::from(SECTORS_PER_CLUSTER) * 512;
+    file.seek(SeekFrom::Start(table)).unwrap();
+    // The first four: the table itself, its mirror, the journal, and the volume, by which it is known.
+    for _ in 0..4 {
+        file.write_all(&record).unwrap();
+    }
 }
 
 /// BLAKE3 of all that is on a disk: every block that is not zeros, and where it is.

@@ -35,8 +35,8 @@ async fn what_a_machine_says_is_shown_without_what_cannot_be_seen() {
     let answer = lab.node(Some(&key), "POST", path::REGISTER, Some(&body)).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     let who: Registered = serde_json::from_slice(&answer.body).unwrap();
-    let note = json!({"kind": "note", "text": hostile("fan is loud")});
-    assert_eq!(lab.event(&key, "b1", 1, note).await, 204);
+    let report = json!({"kind": "note", "text": hostile("fan is loud")});
+    assert_eq!(lab.event(&key, "b1", 1, report).await, 204);
     let detail = json!({"boot_id": "b1", "stage": "waiting", "permille": 0, "detail": hostile("listening")});
     assert_eq!(
         lab.node(Some(&key), "POST", path::PROGRESS, Some(&detail)).await.status,
