@@ -53,7 +53,7 @@ impl Place {
     fn render(&self, app: &App, boot: &Boot, who: &Who<'_>, now: i64) -> Result<(&'static str, String), Unfit> {
         let script = match boot {
             Boot::LocalDisk => {
-                let home = app.home(who);
+                let home = app.home(who, now);
                 let (_, ways) = app.ways(self.mac, &home);
                 let script = LocalDisk {
                     machine: self.machine.clone(),

@@ -15,17 +15,9 @@ use crate::registry::{Entry, Node};
 const TOLD_AGAIN: u64 = 3_600_000;
 
 impl App {
-    /// Which system a machine starts from its own disks: a node its own, by the mark of its installation.
-    pub fn home(&self, who: &Who<'_>) -> Home {
-        let mac = who.mac.map(|mac| mac.to_string()).unwrap_or_default();
-        let nodes = self.registry.by_card(&mac, who.uuid);
-        let mark = |mark: &Option<String>| mark.clone().map_or(Mark::Unmarked, Mark::Named);
-        let marks: Vec<Mark> = nodes
-            .iter()
-            .filter(|node| comes_home(&node.state))
-            .map(|node| mark(&node.mark))
-            .collect();
-        if marks.is_empty() { Home::Any } else { Home::Own(marks) }
+    /// Which system the machine that asks starts from its own disks.
+    pub fn home(&self, who: &Who<'_>, now: i64) -> Home {
+        home_of(&self.asking(who, now).nodes)
     }
 
     /// The loader of a node has found its system on none of its disks. Anybody can say so, so this is told and changes
@@ -54,6 +46,17 @@ impl App {
     }
 }
 
+/// Which system a machine starts from its own disks that is one of these nodes: its own, by the mark of its installation.
+pub(super) fn home_of(nodes: &[Arc<Node>]) -> Home {
+    let mark = |mark: &Option<String>| mark.clone().map_or(Mark::Unmarked, Mark::Named);
+    let marks: Vec<Mark> = nodes
+        .iter()
+        .filter(|node| comes_home(&node.state))
+        .map(|node| mark(&node.mark))
+        .collect();
+    if marks.is_empty() { Home::Any } else { Home::Own(marks) }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -62,6 +65,7 @@ mod tests {
     use provisioner_api::{Event, Life};
 
     use super::*;
+    use crate::app::Caller;
     use crate::app::tests::{Lab, MAC, NOW, WITH_RULE};
     use crate::boot::Boot;
 
@@ -80,29 +84,48 @@ mod tests {
 
     /// Up to a system on the disk, by a node-init that knows marks; the mark.
     fn writes(lab: &Lab, boot: &str) -> String {
-        let caller = lab.register("k1", MAC, boot, Life::Ram, NOW);
-        lab.say(&caller, boot, 1, Event::Checked { findings: vec![] }, NOW);
-        lab.say(&caller, boot, 2, Event::Wiped { discarded: true }, NOW);
+        written(lab, &lab.register("k1", MAC, boot, Life::Ram, NOW), boot)
+    }
+
+    fn written(lab: &Lab, caller: &Caller, boot: &str) -> String {
+        lab.say(caller, boot, 1, Event::Checked { findings: vec![] }, NOW);
+        lab.say(caller, boot, 2, Event::Wiped { discarded: true }, NOW);
         let mark = mark(lab);
-        let written = Event::Written {
+        let event = Event::Written {
             bytes: 1,
             milliseconds: 1,
             mark: mark.clone(),
         };
-        lab.say(&caller, boot, 3, written, NOW);
+        lab.say(caller, boot, 3, event, NOW);
         mark.unwrap()
     }
 
     #[test]
     fn a_node_starts_the_system_with_the_mark_of_its_own_installation() {
         let mut lab = Lab::new(WITH_RULE);
-        assert_eq!(lab.app.home(&who(false)), Home::Any, "it is no node");
+        assert_eq!(lab.app.home(&who(false), NOW), Home::Any, "it is no node");
         let first = writes(&lab, "ram-1");
         let own = Home::Own(vec![Mark::Named(first.clone())]);
-        assert_eq!(lab.app.home(&who(false)), own);
+        assert_eq!(lab.app.home(&who(false), NOW), own);
         lab.restart(NOW);
-        assert_eq!(lab.app.home(&who(false)), own, "it is stored");
+        assert_eq!(lab.app.home(&who(false), NOW), own, "it is stored");
         assert!(provisioner_api::is_mark(&first));
+    }
+
+    #[test]
+    fn a_node_that_is_known_by_its_uuid_starts_its_own_system_too() {
+        let lab = Lab::new(WITH_RULE);
+        let uuid = "4c4c4544-0031-4a10-8052-b4c04f333132";
+        let first = written(&lab, &lab.registers_with_uuid(MAC, uuid), "ram-1");
+        let docked = Who {
+            mac: "02:11:22:33:44:66".parse().ok(),
+            uuid: Some(uuid),
+            ..who(false)
+        };
+        // Long after its last word: it does not run, so that it is the one who asks.
+        let later = NOW + 3_600_000;
+        assert_eq!(lab.app.boot(&docked, later), Boot::LocalDisk);
+        assert_eq!(lab.app.home(&docked, later), Home::Own(vec![Mark::Named(first)]));
     }
 
     #[test]
@@ -110,7 +133,7 @@ mod tests {
         let lab = Lab::new(WITH_RULE);
         // Its RAM environment is of before, too: it says nothing of a mark.
         lab.ready();
-        assert_eq!(lab.app.home(&who(false)), Home::Own(vec![Mark::Unmarked]));
+        assert_eq!(lab.app.home(&who(false), NOW), Home::Own(vec![Mark::Unmarked]));
     }
 
     #[test]
@@ -144,6 +167,6 @@ mod tests {
         let reject = provisioner_api::Reject { why };
         lab.app.reject("node-001", &reject, "operator", NOW).unwrap();
         assert_eq!(lab.app.boot(&who(true), NOW), Boot::LocalDisk);
-        assert_eq!(lab.app.home(&who(false)), Home::Any);
+        assert_eq!(lab.app.home(&who(false), NOW), Home::Any);
     }
 }

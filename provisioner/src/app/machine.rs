@@ -12,6 +12,7 @@ use pxe::argument::{Argument, Unfit};
 use pxe::home::Home;
 use tracing::info;
 
+use super::home::home_of;
 use super::{App, AppError, Caller, Change};
 use crate::boot::{self, Boot, Card, Obstacle};
 use crate::events;
@@ -45,6 +46,14 @@ pub enum Choice {
     Disk,
     /// To come in.
     Enrol,
+}
+
+/// Who may be asking for a script.
+pub(super) struct Asking {
+    /// None, one, or several that cannot be told apart.
+    pub(super) nodes: Vec<Arc<Node>>,
+    /// Whether their card says so; else it is the UUID.
+    pub(super) is_by_card: bool,
 }
 
 /// Whether a card really asks that a question names.
@@ -90,14 +99,7 @@ impl App {
         let missing = self.images.ram().err();
         let missing = missing.as_deref().map(Obstacle::NoRam);
         let obstacle = who.processor_of_32_bits.then_some(Obstacle::Processor).or(missing);
-        let mac = who.mac.map(|mac| mac.to_string()).unwrap_or_default();
-        let by_card = self.registry.by_card(&mac, who.uuid);
-        let is_by_card = !by_card.is_empty();
-        let nodes = if is_by_card {
-            by_card
-        } else {
-            self.known_by_uuid(who, now)
-        };
+        let Asking { nodes, is_by_card } = self.asking(who, now);
         let mut answers = nodes.iter().map(|node| boot::decide(Card::Of(&node.state), obstacle));
         let boot = match answers.next() {
             // An installation's secrets go to a card of its node: in RAM it is found out which cards those are.
@@ -108,7 +110,7 @@ impl App {
             Some(_) => boot::decide(Card::Shared, obstacle),
             None => boot::decide(Card::Unknown(self.admit(who, now)), obstacle),
         };
-        let home = self.home(who);
+        let home = home_of(&nodes);
         let boot = match boot {
             Boot::LocalDisk if home != Home::Any && who.not_found => Boot::NotFound,
             boot => boot,
@@ -126,6 +128,19 @@ impl App {
             Asks::Unknown if boot == Boot::Install => Boot::AskAgain { why: NOT_KNOWN.into() },
             _ => boot,
         }
+    }
+
+    /// The nodes that may be asking: those with this card, else the one with this UUID.
+    pub(super) fn asking(&self, who: &Who<'_>, now: i64) -> Asking {
+        let mac = who.mac.map(|mac| mac.to_string()).unwrap_or_default();
+        let by_card = self.registry.by_card(&mac, who.uuid);
+        let is_by_card = !by_card.is_empty();
+        let nodes = if is_by_card {
+            by_card
+        } else {
+            self.known_by_uuid(who, now)
+        };
+        Asking { nodes, is_by_card }
     }
 
     /// The node that asks by a card that is nobody's, by its UUID: a dock or a USB card shows firmware another address than

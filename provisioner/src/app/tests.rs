@@ -59,28 +59,14 @@ impl Lab {
     }
 
     pub(crate) fn register(&self, key: &str, mac: &str, boot: &str, life: Life, now: i64) -> Caller {
-        let register = Register {
-            boot_id: boot.into(),
-            life,
-            version: "0".into(),
-            inventory: machine(mac),
-            join: None,
-            vouches: false,
-        };
+        let register = introduction(machine(mac), boot, life);
         self.app.register(key, FROM, &register, now).unwrap();
         self.app.caller(key).unwrap()
     }
 
     /// A start in RAM at an address; who it is, or `None` where it was turned away.
     pub(crate) fn starts_at(&self, from: IpAddr, key: &str, mac: &str, now: i64) -> Option<Caller> {
-        let register = Register {
-            boot_id: format!("boot of {key}"),
-            life: Life::Ram,
-            version: "0".into(),
-            inventory: machine(mac),
-            join: None,
-            vouches: false,
-        };
+        let register = introduction(machine(mac), &format!("boot of {key}"), Life::Ram);
         self.app.register(key, from, &register, now).unwrap();
         self.app.caller(key)
     }
@@ -118,6 +104,15 @@ impl Lab {
             ..Who::default()
         };
         self.app.boot(&who, START)
+    }
+
+    /// The machine with this card and UUID introduces itself in RAM.
+    pub(crate) fn registers_with_uuid(&self, mac: &str, uuid: &str) -> Caller {
+        let mut inventory = machine(mac);
+        inventory.smbios.system_uuid = Some(uuid.into());
+        let register = introduction(inventory, "ram-1", Life::Ram);
+        self.app.register("k1", FROM, &register, START).unwrap();
+        self.app.caller("k1").unwrap()
     }
 
     pub(crate) fn say(&self, caller: &Caller, boot: &str, sequence: u64, event: Event, now: i64) {
@@ -205,6 +200,17 @@ pub(crate) fn report(passed: bool) -> ComputeReport {
             passed,
             detail: "two hours off".into(),
         }],
+    }
+}
+
+fn introduction(inventory: Inventory, boot: &str, life: Life) -> Register {
+    Register {
+        boot_id: boot.into(),
+        life,
+        version: "0".into(),
+        inventory,
+        join: None,
+        vouches: false,
     }
 }
 

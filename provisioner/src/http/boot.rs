@@ -172,7 +172,7 @@ impl Place<'_> {
 fn render(app: &App, boot: &Boot, who: &Who<'_>, place: &Place<'_>) -> Result<(&'static str, String), Unfit> {
     let script = match boot {
         Boot::LocalDisk => {
-            let home = app.home(who);
+            let home = app.home(who, now());
             let (bios, uefi) = app.ways(place.mac, &home);
             let script = LocalDisk {
                 server: place.server.address,
