@@ -11,6 +11,9 @@ mod own;
 
 pub(crate) use own::{own, own_opened};
 
+/// Permissions of the group and of everybody else: what is private gives them none.
+pub(crate) const OTHERS: u32 = 0o077;
+
 /// How the process goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Privileges {

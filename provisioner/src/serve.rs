@@ -62,7 +62,7 @@ pub fn run(mut config: Config) -> Result<()> {
     log::start(&config.log)?;
     many_files();
     // Whatever the server makes is its own: keys and capsules lie in its state.
-    umask(Mode::from_bits_truncate(0o077));
+    umask(Mode::from_bits_truncate(privileges::OTHERS));
     no_core_files();
     make_folders(&config)?;
     // Before anything is touched: held until the process ends.

@@ -11,7 +11,7 @@ use nix::fcntl::{Flock, FlockArg, OFlag};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::registry::{self, RegistryError};
-use crate::{leases, tls};
+use crate::{leases, privileges, tls};
 
 /// Whoever works on the state holds a lock on this file, and its process id stands in it.
 const LOCK: &str = "lock";
@@ -264,7 +264,8 @@ fn looking(path: &Path, error: io::Error) -> StateError {
 pub fn readable_by_others(state: &Path) -> Vec<PathBuf> {
     let names = ["", "-wal", "-shm"].map(|end| state.join(format!("{}{end}", registry::FILE)));
     let key = state.join(tls::FOLDER).join(tls::KEY);
-    let open = |path: &PathBuf| fs::metadata(path).is_ok_and(|about| about.permissions().mode() & 0o077 != 0);
+    let open =
+        |path: &PathBuf| fs::metadata(path).is_ok_and(|about| about.permissions().mode() & privileges::OTHERS != 0);
     std::iter::once(key).chain(names).filter(open).collect()
 }
 

@@ -19,6 +19,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::time_provider::TimeProvider;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use crate::privileges;
+
 mod callers;
 use callers::AnyCaller;
 
@@ -27,8 +29,6 @@ pub const FOLDER: &str = "tls";
 /// Name of the key in that folder.
 pub const KEY: &str = "server.key";
 const CERTIFICATE: &str = "server.crt";
-/// Permissions of the group and of everybody else.
-const OTHERS: u32 = 0o077;
 
 /// The server's key and certificate.
 pub struct ServerKey {
@@ -100,7 +100,7 @@ pub fn is_private(state: &Path) -> Result<()> {
 fn nobody_elses(path: &Path) -> Result<()> {
     let about = fs::metadata(path).with_context(|| format!("looking at {}", path.display()))?;
     anyhow::ensure!(
-        about.permissions().mode() & OTHERS == 0,
+        about.permissions().mode() & privileges::OTHERS == 0,
         "others may read the server's key {}: chmod 600 {} if nobody has; whoever has it can answer as this server",
         path.display(),
         path.display()

@@ -19,8 +19,6 @@ use crate::privileges;
 const PREFIX: &str = "handover-";
 /// How often a folder is made that somebody removes at once: each of them does so once.
 const TRIES: usize = 10;
-/// Permissions of the group and of everybody else.
-const OTHERS: u32 = 0o077;
 
 /// The folder that the server is to read, removed afterwards if it was made for that.
 #[derive(Debug)]
@@ -152,7 +150,7 @@ fn own(made: Flock<File>, folder: &Path) -> Result<Flock<File>> {
     let about = made.metadata().with_context(making)?;
     // Somebody may have put another in its place meanwhile.
     ensure!(
-        about.uid() == nix::unistd::geteuid().as_raw() && about.mode() & OTHERS == 0,
+        about.uid() == nix::unistd::geteuid().as_raw() && about.mode() & privileges::OTHERS == 0,
         "{} is not the folder that was made; try again",
         folder.display()
     );

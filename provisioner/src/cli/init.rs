@@ -14,6 +14,7 @@ use super::Init;
 use super::words::now;
 use crate::config::{Config, EXAMPLE};
 use crate::images::TrustedKeys;
+use crate::privileges;
 use crate::registry::{Entry, FILE, Registry};
 use crate::state::{self, Claim, StateError};
 use crate::tls::{self, ServerKey};
@@ -30,7 +31,7 @@ pub fn run(config: &Config, what: &Init) -> anyhow::Result<()> {
     }
     make_folder(&paths.state, 0o700)?;
     // Whatever is not made for others to read is not for them.
-    umask(Mode::from_bits_truncate(0o077));
+    umask(Mode::from_bits_truncate(privileges::OTHERS));
     example(&paths.config.join("gleaner.toml"))?;
     for key in &what.trust {
         trust(key, &trusted)?;
